@@ -1,0 +1,26 @@
+//! Names, events, messages and sessions of eventflow: everything that both ends of a connection
+//! must agree on, and nothing else.
+//!
+//! This crate is pure. It does no I/O, asks no clock and knows no runtime: bytes and time come in
+//! as arguments, messages and decisions come out as values. So two ends can be run against each
+//! other in a test, in any order of events, without a socket.
+
+pub mod limits;
+
+pub mod event;
+pub mod filter;
+pub mod name;
+pub mod number;
+
+pub mod enrol;
+pub mod message;
+pub mod read;
+pub mod refusal;
+pub mod report;
+pub mod wire;
+
+pub use event::{Cpid, Data, Event, EventError, Metadata, NewEvent, slot};
+pub use filter::{Expectation, Expected, NameFilter, Order, Start, Topic};
+pub use name::{Domain, Eid, EventId, EventName, GroupName, HubId, NameError, Pid, ServiceName};
+pub use number::{Attempt, ListenerId, Position, RequestId, Timestamp, TimestampError, Version};
+pub use refusal::Refusal;

@@ -1,0 +1,65 @@
+//! Every limit of the protocol, in one place, each with what happens at it.
+
+/// Longest domain, pid, event name, service, group, eid, in characters (not bytes). Longer is refused.
+pub const NAME_CHARS_MAX: usize = 128;
+
+/// Longest event id, in characters. Longer is refused.
+pub const EVENT_ID_CHARS_MAX: usize = 64;
+
+/// Largest event data, in bytes of JSON text. Larger is refused; put the bulk into a store and its key here.
+pub const DATA_BYTES_MAX: usize = 1 << 20;
+
+/// Deepest nesting of arrays and objects in event data. Deeper is refused, so that every reader can parse it.
+pub const DATA_DEPTH_MAX: usize = 127;
+
+/// Entities that one event may name. More is refused.
+pub const EIDS_PER_EVENT_MAX: usize = 64;
+
+/// Child processes that one event may name. More is refused.
+pub const CPIDS_PER_EVENT_MAX: usize = 64;
+
+/// Entries of an event's metadata. More is refused.
+pub const METADATA_ENTRIES_MAX: usize = 16;
+
+/// Bytes of all metadata keys and values of one event together. More is refused.
+pub const METADATA_BYTES_MAX: usize = 8 * 1024;
+
+/// Events in one atomic append. More is refused; split it.
+pub const EVENTS_PER_APPEND_MAX: usize = 1_000;
+
+/// Names that one filter may list. More is refused; use the wildcard.
+pub const NAMES_PER_FILTER_MAX: usize = 64;
+
+/// Largest frame before the hub has said Welcome, in bytes. A larger one closes the connection.
+pub const FRAME_BYTES_BEFORE_WELCOME: usize = 4 * 1024;
+
+/// Largest frame afterwards, in bytes: the largest event with all its names, links and metadata.
+/// A larger one closes the connection.
+pub const FRAME_BYTES_MAX: usize = DATA_BYTES_MAX + 256 * 1024;
+
+/// Largest frame on the enrolment socket, in bytes. A larger one closes it.
+pub const ENROLMENT_FRAME_BYTES_MAX: usize = 16 * 1024;
+
+/// Requests of one connection that may be unanswered. At it the hub stops reading the socket.
+pub const REQUESTS_IN_FLIGHT_MAX: usize = 1_024;
+
+/// Bytes of events in one connection's unanswered requests. At it the hub stops reading the socket.
+pub const REQUEST_BYTES_IN_FLIGHT_MAX: usize = 8 << 20;
+
+/// Consumers and subscriptions of one connection together. More is refused.
+pub const LISTENERS_PER_CONNECTION_MAX: usize = 256;
+
+/// Events that a listener may allow to be in flight to it. A larger wish is cut to it.
+pub const CREDIT_EVENTS_MAX: u32 = 4_096;
+
+/// Events of one page of a read. A larger wish is cut to it.
+pub const PAGE_EVENTS_MAX: u32 = 1_000;
+
+/// Bytes after which a page ends early. A page holds at least one event, whatever its size.
+pub const PAGE_BYTES_MAX: usize = 512 * 1024;
+
+/// Characters of a reason that a peer gives. Longer is cut.
+pub const REASON_CHARS_MAX: usize = 512;
+
+/// Slots of a consumer group: the unit in which its work is spread over hubs.
+pub const SLOTS_PER_GROUP: u16 = 64;
