@@ -1,6 +1,7 @@
 //! Numbers that must not be mixed up: positions, versions, attempts, slots, times.
 
 use std::fmt;
+use std::time::Duration;
 
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
@@ -101,6 +102,19 @@ impl Timestamp {
     #[must_use]
     pub fn millis(self) -> i64 {
         self.0
+    }
+
+    /// The moment `span` later, or the last one that there is.
+    #[must_use]
+    pub fn plus(self, span: Duration) -> Self {
+        let millis = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_add(millis).min(MILLIS_MAX))
+    }
+
+    /// How long before this moment `earlier` was; zero if it was not before.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
     /// Parses RFC 3339, with a space allowed in place of the `T` (RFC 3339, 5.6). A zone is
