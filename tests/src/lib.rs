@@ -1,1 +1,73 @@
-//! placeholder
+//! Databases, hubs and raw connections to test against. The specs in `specs/` are written with them.
+//!
+//! A spec that must hold on every engine is written once and run once an engine, see
+//! [`on_every_engine!`]. Nothing here waits for time to pass: it waits for what is to happen, and
+//! [`within`] ends a wait that would never end.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::missing_panics_doc,
+    reason = "whatever goes wrong here ends the test that uses it"
+)]
+
+pub mod database;
+pub mod engine;
+
+use std::future::Future;
+use std::time::Duration;
+
+pub use database::TestDatabase;
+pub use engine::Engine;
+
+/// Longest wait for anything: long enough for a loaded machine, short enough to name what hangs.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// Waits for `future`, and fails the test with `what` if it never comes.
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(WAIT_MAX, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("still waiting after {WAIT_MAX:?}: {what}"),
+    }
+}
+
+/// Runs `test` on a runtime like the hub's.
+pub fn run<T>(test: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime can be built")
+        .block_on(test)
+}
+
+/// Turns each `async fn name(database: &TestDatabase)` into a module of three tests: `name::sqlite`,
+/// `name::mariadb` and `name::mysql`, each with a fresh database of its own.
+#[macro_export]
+macro_rules! on_every_engine {
+    ($($(#[doc = $doc:literal])* async fn $name:ident($database:ident: &TestDatabase) $body:block)*) => {$(
+        mod $name {
+            use super::*;
+
+            $(#[doc = $doc])*
+            async fn spec($database: &$crate::TestDatabase) $body
+
+            #[test]
+            fn sqlite() {
+                $crate::database::with_fresh($crate::Engine::Sqlite, spec);
+            }
+
+            #[test]
+            fn mariadb() {
+                $crate::database::with_fresh($crate::Engine::MariaDb, spec);
+            }
+
+            #[test]
+            fn mysql() {
+                $crate::database::with_fresh($crate::Engine::MySql, spec);
+            }
+        }
+    )*};
+}

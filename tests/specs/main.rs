@@ -1,0 +1,13 @@
+//! What eventflow promises, as tests whose names are the promises.
+//!
+//! `tests/run` runs them all, on every engine that can be had.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a spec fails by panicking"
+)]
+
+mod tidy;
