@@ -1,1 +1,35 @@
-//! placeholder
+//! Keys, certificate chains, TLS settings and sealing for eventflow.
+//!
+//! This crate is pure: it stores nothing, opens no socket and asks no clock. The time is an
+//! argument, randomness comes from the crypto provider. What is stored, and when, is `hub`'s
+//! business; what a peer may do is not decided by anything in a certificate but by the row that
+//! is found by its [`fingerprint`].
+//!
+//! ```text
+//! root (10 years, path length 2)
+//!  ├─ issuer of hubs   (path length 0, server and client)  ─ hub leaves
+//!  └─ issuer of spokes (path length 0, client only, no DNS) ─ spoke leaves
+//! ```
+//!
+//! All keys are ECDSA P-256 in PKCS#8, which every TLS library and tool in use can read.
+
+mod authority;
+mod error;
+mod identity;
+mod key;
+mod leaf;
+mod random;
+mod request;
+#[cfg(test)]
+mod scene;
+pub mod seal;
+pub mod tls;
+
+pub use rustls::pki_types::CertificateDer;
+
+pub use authority::{Authority, IssuerKind, intermediate, root};
+pub use error::CertError;
+pub use identity::{Identity, Role, Validity, fingerprint, identity, not_after, trust_domain, validity};
+pub use key::SecretKey;
+pub use leaf::{LEAF_LIFETIME, hub_leaf, spoke_leaf};
+pub use request::{REQUEST_BYTES_MAX, spoke_request};
