@@ -92,7 +92,8 @@ fn a_spoke_that_poses_as_a_hub_is_refused() {
     let scene = Scene::new();
     let refused =
         meet(client(&scene, scene.spoke_chain(), now()), server(&scene, scene.spoke_chain(), now()));
-    assert!(refused.is_err());
+    let refused = refused.unwrap_err();
+    assert!(refused.contains("does not allow extended key usage for server"), "{refused}");
 }
 
 #[test]
@@ -102,7 +103,19 @@ fn a_hub_minted_with_the_stolen_key_of_the_spoke_issuer_is_refused() {
     let (leaf, key) = hub_leaf(&scene.spoke_issuer, &hub, now(), LEAF_LIFETIME).unwrap();
     let rogue = (vec![leaf, scene.spoke_issuer.certificate().clone()], key);
     let refused = meet(client(&scene, scene.spoke_chain(), now()), server(&scene, rogue, now()));
-    assert!(refused.is_err());
+    let refused = refused.unwrap_err();
+    assert!(refused.contains("does not allow extended key usage for server"), "{refused}");
+}
+
+#[test]
+fn the_issuer_of_spokes_can_name_no_host() {
+    let scene = Scene::new();
+    let hub = proto::HubId::parse("1.ROGUE").unwrap();
+    let (leaf, key) = hub_leaf(&scene.spoke_issuer, &hub, now(), LEAF_LIFETIME).unwrap();
+    let rogue = (vec![leaf, scene.spoke_issuer.certificate().clone()], key);
+    // As a client, so that it is the name that is refused and not the use.
+    let refused = meet(client(&scene, rogue, now()), server(&scene, scene.hub_chain(), now())).unwrap_err();
+    assert!(refused.contains("NameConstraintViolation"), "{refused}");
 }
 
 #[test]
