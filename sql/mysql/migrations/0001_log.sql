@@ -148,7 +148,8 @@ CREATE TABLE IF NOT EXISTS certificate (
   updated       BIGINT         NOT NULL,
   revoked       BIGINT         NULL,
   PRIMARY KEY (version, id),
-  UNIQUE KEY certificate_fingerprint (fingerprint)
+  UNIQUE KEY certificate_fingerprint (fingerprint),
+  KEY certificate_id (id, version)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 -- active is 1 for the keyring in use and null for all others, so there is at most one.

@@ -150,6 +150,7 @@ CREATE TABLE certificate (
   PRIMARY KEY (version, id)
 ) STRICT;
 CREATE UNIQUE INDEX certificate_fingerprint ON certificate (fingerprint);
+CREATE INDEX certificate_id ON certificate (id, version);
 
 -- active is 1 for the keyring in use and null for all others, so there is at most one.
 CREATE TABLE keyring (
@@ -168,13 +169,13 @@ CREATE TABLE keyring (
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX keyring_active ON keyring (active);
 
+-- Never an id twice: archived entries keep theirs.
 CREATE TABLE log (
-  id             INTEGER NOT NULL,
+  id             INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
   timestamp      INTEGER NOT NULL,
   agent          TEXT    NOT NULL,
   message        TEXT    NOT NULL,
-  error          TEXT    NULL,
-  PRIMARY KEY (id)
+  error          TEXT    NULL
 ) STRICT;
 CREATE INDEX log_timestamp ON log (timestamp);
 

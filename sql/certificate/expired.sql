@@ -1,0 +1,5 @@
+SELECT id
+FROM certificate
+WHERE version = 0 AND validity <= ? AND id > ?
+ORDER BY id
+LIMIT ?

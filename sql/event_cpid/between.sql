@@ -1,0 +1,4 @@
+SELECT position, domain, pid
+FROM event_cpid
+WHERE position >= ? AND position <= ?
+ORDER BY position, domain, pid

@@ -1,0 +1,5 @@
+SELECT position, attempts, retry_at, reason, consumer
+FROM event_retry
+WHERE group_id = ? AND position > ?
+ORDER BY position
+LIMIT ?

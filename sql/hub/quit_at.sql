@@ -1,0 +1,3 @@
+SELECT quit
+FROM hub
+WHERE id = ?

@@ -1,0 +1,4 @@
+INSERT INTO log_archive (id, timestamp, agent, message, error)
+SELECT id, timestamp, agent, message, error
+FROM log
+WHERE id <= ? AND timestamp < ?

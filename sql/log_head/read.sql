@@ -1,0 +1,3 @@
+SELECT position, incarnation
+FROM log_head
+WHERE id = 1
