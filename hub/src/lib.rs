@@ -1,1 +1,34 @@
-//! placeholder
+//! The eventflow hub: stores events in a SQL database before it says so, pushes them over mutual
+//! TLS, and sees every delivery through to a recorded outcome.
+//!
+//! [`run`] is a hub from start to stop. Below it, in the order in which an event passes:
+//! `listener` lets peers in, `connection` speaks with one of them, `command` does what it asks,
+//! `db`'s writer commits, `dispatch` decides who gets what and records what came of it.
+
+mod clock;
+mod config;
+mod error;
+mod run;
+
+mod command;
+mod connection;
+mod dispatch;
+mod listener;
+mod refuse;
+
+mod data_folder;
+mod enrol;
+mod health;
+mod identity;
+mod journal;
+mod metrics;
+mod passphrase;
+
+pub use clock::Clock;
+pub use config::{ConnectionLimits, HubConfig};
+pub use data_folder::DataFolderError;
+pub use dispatch::Rules;
+pub use error::HubError;
+pub use identity::IdentityError;
+pub use passphrase::{PassphraseError, PassphraseSource};
+pub use run::{Ready, Stopped, run};

@@ -1,0 +1,78 @@
+//! What people ask: how groups stand, and what became of an event.
+//!
+//! The tables know what is settled, the dispatcher why the rest is not.
+
+use db::{Outcome, Settled, StoredStory};
+use proto::message::Reply;
+use proto::report::{DeliveryState, DeliveryStory, EventStory, GroupReport};
+use proto::{EventId, GroupName, Position, Refusal};
+
+use super::Commands;
+
+/// Groups of one page.
+const GROUPS_PER_PAGE: usize = 100;
+
+impl Commands {
+    pub(super) async fn groups(&self, after: Option<GroupName>) -> Result<Reply, Refusal> {
+        let mut reports = self.dispatcher.reports(after).await?;
+        // A page never ends between two domains of one group.
+        if let Some((last, _)) = reports.get(GROUPS_PER_PAGE - 1) {
+            let last = last.group.clone();
+            reports.retain(|(report, _)| report.group <= last);
+        }
+        Ok(Reply::Groups(self.with_pending(reports).await?))
+    }
+
+    pub(super) async fn group(&self, name: &GroupName) -> Result<Reply, Refusal> {
+        let mut reports = self.dispatcher.reports(None).await?;
+        reports.retain(|(report, _)| report.group == *name);
+        if reports.is_empty() {
+            return Err(Refusal::NotFound { what: format!("group {name}") });
+        }
+        Ok(Reply::Groups(self.with_pending(reports).await?))
+    }
+
+    /// Adds what the groups have not read yet.
+    async fn with_pending(&self, reports: Vec<(GroupReport, Position)>) -> Result<Vec<GroupReport>, Refusal> {
+        let mut counted = Vec::with_capacity(reports.len());
+        for (mut report, read_through) in reports {
+            if read_through < report.head {
+                let topic = proto::Topic { domain: report.domain.clone(), names: report.filter() };
+                let unread = self.reader.count_published(&topic, read_through, report.head).await;
+                report.pending += unread.map_err(crate::refuse::read)?;
+            }
+            counted.push(report);
+        }
+        Ok(counted)
+    }
+
+    pub(super) async fn story(&self, id: &EventId) -> Result<Reply, Refusal> {
+        let stored = self.reader.story(id).await.map_err(crate::refuse::read)?;
+        let mut deliveries: Vec<_> = stored.settlements.iter().map(settled).collect();
+        if let Some(event) = stored.event.clone() {
+            let open = self.dispatcher.stories(event).await?;
+            deliveries.extend(
+                open.into_iter().filter(|open| stored.settlements.iter().all(|settled| settled.group_name != open.group)),
+            );
+        }
+        deliveries.sort_by(|a, b| a.group.cmp(&b.group));
+        let StoredStory { event, position, published, deleted, orphan, .. } = stored;
+        Ok(Reply::Story(Box::new(EventStory { event, position, published, deleted, orphan, deliveries })))
+    }
+}
+
+fn settled(settled: &Settled) -> DeliveryStory {
+    let (state, reason) = match &settled.outcome {
+        Outcome::Success => (DeliveryState::Succeeded, None),
+        Outcome::Parked { reason } => (DeliveryState::Parked, Some(reason.clone())),
+        Outcome::Discarded { reason } => (DeliveryState::Discarded, Some(reason.clone())),
+    };
+    DeliveryStory {
+        group: settled.group_name.clone(),
+        state,
+        attempts: settled.attempts,
+        consumer: Some(settled.consumer.to_string()),
+        settled: Some(settled.settled),
+        reason,
+    }
+}

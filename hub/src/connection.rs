@@ -1,0 +1,371 @@
+//! One spoke's connection, from its Hello to its end.
+//!
+//! The task owns the socket and the [`HubSession`]. Requests run beside it, bounded by the
+//! session; when too many are unanswered the socket is not read, and TCP passes that on. Pushes
+//! come through a bounded queue whose room the dispatcher counts. Reading goes on while writing
+//! waits, so two full sockets cannot block each other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use futures::FutureExt;
+use proto::message::{Hello, PROTOCOL_VERSION, Reply, Welcome};
+use proto::session::{FromSpoke, HubSession, HubSessionConfig, Violation};
+use proto::{HubId, Refusal, RequestId};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+
+use crate::command::{Caller, Commands};
+use crate::dispatch::{ConnectionId, Outgoing, PUSHES_MAX};
+use crate::identity::Peer;
+use crate::journal::Notes;
+
+/// Bytes that are gathered before a write. At it nothing more is encoded until some are written.
+const WRITE_BYTES: usize = 128 * 1024;
+
+/// Frames that are taken from the socket's buffer before anything else gets its turn.
+const FRAMES_PER_TURN: usize = 128;
+
+/// Pushes that are taken from the queue at once.
+const PUSHES_PER_TURN: usize = 512;
+
+/// What every connection of a hub has in common.
+#[derive(Debug, Clone)]
+pub(crate) struct Terms {
+    pub(crate) commands: Commands,
+    pub(crate) notes: Notes,
+    pub(crate) hub: HubId,
+    pub(crate) incarnation: u64,
+    pub(crate) keep_alive: Duration,
+    pub(crate) hello_within: Duration,
+    pub(crate) write_within: Duration,
+    /// Cancelled when the hub stops: the peer is told to go, and may still answer what it has.
+    pub(crate) going: CancellationToken,
+    /// Cancelled when the connection must end.
+    pub(crate) stop: CancellationToken,
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Ended {
+    /// The peer said goodbye or closed.
+    #[error("the peer closed")]
+    Closed,
+    /// The peer broke the protocol.
+    #[error(transparent)]
+    Violation(#[from] Violation),
+    /// The socket failed, or a frame was too long.
+    #[error("the socket failed: {0}")]
+    Io(#[from] std::io::Error),
+    /// The peer does not read what is written to it.
+    #[error("the peer has taken nothing for {0:?}")]
+    SlowReader(Duration),
+    /// The peer's protocol versions and ours do not meet.
+    #[error("the peer speaks protocol {min} to {max}, this hub {PROTOCOL_VERSION}")]
+    Protocol { min: u16, max: u16 },
+    /// The certificate has ended.
+    #[error("the peer's certificate has ended")]
+    Expired,
+    /// The dispatcher sends nothing more.
+    #[error("the hub is stopping")]
+    Stopped,
+}
+
+type Running = FuturesUnordered<BoxFuture<'static, (RequestId, Result<Reply, Refusal>)>>;
+
+/// The task of one connection.
+pub(crate) struct Connection<S> {
+    terms: Terms,
+    caller: Arc<Caller>,
+    session: HubSession,
+    started: Instant,
+    reader: FramedRead<ReadHalf<S>, LengthDelimitedCodec>,
+    writer: WriteHalf<S>,
+    /// Encoded and not written yet.
+    pending: BytesMut,
+    /// Whether something written may still be in the TLS layer's buffer.
+    unflushed: bool,
+    /// Events and their bytes among what is pending.
+    underway: (usize, usize),
+    write_by: Instant,
+    outbox: mpsc::Receiver<Outgoing>,
+    pushes: Vec<Outgoing>,
+    running: Running,
+    expires: Instant,
+}
+
+/// How far writing got.
+enum Wrote {
+    /// Some of what is pending.
+    Some,
+    /// All of it, out of every buffer of ours.
+    All,
+}
+
+/// What happened next.
+enum Happened {
+    Frame(Option<Result<BytesMut, std::io::Error>>),
+    Pushes(usize),
+    Answered(RequestId, Result<Reply, Refusal>),
+    Written(std::io::Result<Wrote>),
+    Time,
+    Going,
+}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
+    /// A connection over `stream` with a peer whose certificate is in order until `expires`.
+    pub(crate) fn new(stream: S, peer: Peer, id: ConnectionId, expires: Instant, terms: Terms) -> (Self, mpsc::Sender<Outgoing>) {
+        let label = Arc::from(format!("{}/{}", peer.service, peer.instance));
+        let config = HubSessionConfig { keep_alive: terms.keep_alive, hello_within: terms.hello_within };
+        let session = HubSession::new(config, Duration::ZERO);
+        let (reader, writer) = tokio::io::split(stream);
+        let codec = LengthDelimitedCodec::builder().max_frame_length(session.frame_bytes_max()).new_codec();
+        let (outgoing, outbox) = mpsc::channel(PUSHES_MAX);
+        let started = Instant::now();
+        let connection = Self {
+            caller: Arc::new(Caller { peer, connection: id, label }),
+            session,
+            started,
+            reader: FramedRead::new(reader, codec),
+            writer,
+            pending: BytesMut::new(),
+            unflushed: false,
+            underway: (0, 0),
+            write_by: started,
+            outbox,
+            pushes: Vec::with_capacity(PUSHES_PER_TURN),
+            running: FuturesUnordered::new(),
+            expires,
+            terms,
+        };
+        (connection, outgoing)
+    }
+
+    /// Serves the peer until it leaves, errs or must go.
+    pub(crate) async fn run(mut self) -> Ended {
+        let ended = self.serve().await;
+        // Whatever is encoded is sent, so that a peer learns why it must go.
+        let flush = async {
+            self.encode();
+            self.writer.write_all(&self.pending).await?;
+            self.writer.flush().await?;
+            self.writer.shutdown().await
+        };
+        if let Ok(Err(error)) | Err(error) =
+            tokio::time::timeout(Duration::from_secs(1), flush).await.map_err(std::io::Error::from)
+        {
+            debug!(%error, "the last words of a connection did not arrive");
+        }
+        self.terms.commands.dispatcher.gone(self.caller.connection).await;
+        ended
+    }
+
+    async fn serve(&mut self) -> Ended {
+        let stop = self.terms.stop.clone();
+        let mut told = false;
+        loop {
+            self.encode();
+            let happened = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ended::Stopped,
+                happened = self.next(told) => happened,
+            };
+            let outcome = match happened {
+                Happened::Frame(frame) => self.frames(frame).await,
+                Happened::Pushes(0) => Err(Ended::Stopped),
+                Happened::Pushes(_) => {
+                    self.take_pushes();
+                    Ok(())
+                }
+                Happened::Answered(id, outcome) => {
+                    self.answered(id, outcome);
+                    Ok(())
+                }
+                Happened::Written(written) => self.written(written).await,
+                Happened::Time => self.time(),
+                Happened::Going => {
+                    told = true;
+                    self.session.go_away("the hub is stopping", 500);
+                    Ok(())
+                }
+            };
+            if let Err(ended) = outcome {
+                return ended;
+            }
+        }
+    }
+
+    /// Waits for the next thing to happen. Cancel safe: every branch is.
+    async fn next(&mut self, told: bool) -> Happened {
+        let timer = self.timer();
+        let reads = self.session.may_read();
+        let writes = self.unflushed || !self.pending.is_empty();
+        let room = self.pending.len() < WRITE_BYTES;
+        tokio::select! {
+            biased;
+            frame = self.reader.next(), if reads => Happened::Frame(frame),
+            happened = inside(&mut self.running, &mut self.outbox, &mut self.pushes, room) => happened,
+            written = write(&mut self.writer, &mut self.pending), if writes => Happened::Written(written),
+            () = self.terms.going.cancelled(), if !told => Happened::Going,
+            () = sleep_until(timer) => Happened::Time,
+        }
+    }
+
+    fn timer(&self) -> Instant {
+        let session = self.session.poll_timeout().map_or(self.expires, |at| self.started + at);
+        let write = if self.unflushed || !self.pending.is_empty() { self.write_by } else { self.expires };
+        session.min(write).min(self.expires)
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn time(&mut self) -> Result<(), Ended> {
+        let now = Instant::now();
+        if now >= self.expires {
+            self.session.go_away("the certificate has ended; enrol again", 0);
+            return Err(Ended::Expired);
+        }
+        if (self.unflushed || !self.pending.is_empty()) && now >= self.write_by {
+            return Err(Ended::SlowReader(self.terms.write_within));
+        }
+        Ok(self.session.handle_timeout(self.now())?)
+    }
+
+    /// Takes a frame and those that have arrived with it.
+    async fn frames(&mut self, first: Option<Result<BytesMut, std::io::Error>>) -> Result<(), Ended> {
+        let mut next = Some(first);
+        for _ in 0..FRAMES_PER_TURN {
+            let Some(frame) = next else { return Ok(()) };
+            let frame = frame.ok_or(Ended::Closed)??;
+            let now = self.now();
+            if let Some(said) = self.session.handle_frame(&frame, now)? {
+                self.said(said).await?;
+            }
+            if !self.session.may_read() {
+                return Ok(());
+            }
+            next = self.reader.next().now_or_never();
+        }
+        Ok(())
+    }
+
+    async fn said(&mut self, said: FromSpoke) -> Result<(), Ended> {
+        let dispatcher = &self.terms.commands.dispatcher;
+        match said {
+            FromSpoke::Hello(hello) => return self.hello(&hello).await,
+            FromSpoke::Request { id, body } => {
+                let commands = self.terms.commands.clone();
+                let caller = Arc::clone(&self.caller);
+                self.running.push(Box::pin(async move { (id, commands.run(caller, body).await) }));
+            }
+            FromSpoke::Answers(answers) => dispatcher.answers(self.caller.connection, answers).await,
+            FromSpoke::Credit { listener, events } => {
+                dispatcher.credit(self.caller.connection, listener, events).await;
+            }
+            FromSpoke::Goodbye => return Err(Ended::Closed),
+        }
+        Ok(())
+    }
+
+    async fn hello(&mut self, hello: &Hello) -> Result<(), Ended> {
+        if !(hello.protocol_min..=hello.protocol_max).contains(&PROTOCOL_VERSION) {
+            self.session.go_away(&format!("this hub speaks protocol {PROTOCOL_VERSION} only"), 60_000);
+            return Err(Ended::Protocol { min: hello.protocol_min, max: hello.protocol_max });
+        }
+        let head = self.terms.commands.reader.head().await;
+        let head = head.map_err(|error| Ended::Io(std::io::Error::other(error.to_string())))?.position;
+        info!(software = %hello.software, "peer welcome");
+        self.session.welcome(Welcome {
+            protocol: PROTOCOL_VERSION,
+            hub: self.terms.hub.clone(),
+            service: self.caller.peer.service.clone(),
+            incarnation: self.terms.incarnation,
+            head,
+            now: self.terms.commands.clock.now(),
+            keep_alive_ms: u32::try_from(self.terms.keep_alive.as_millis()).unwrap_or(u32::MAX),
+        });
+        self.reader.decoder_mut().set_max_frame_length(self.session.frame_bytes_max());
+        Ok(())
+    }
+
+    fn answered(&mut self, id: RequestId, outcome: Result<Reply, Refusal>) {
+        self.session.reply(id, outcome);
+        // Requests that were stored together are answered together.
+        while let Some(Some((id, outcome))) = self.running.next().now_or_never() {
+            self.session.reply(id, outcome);
+        }
+    }
+
+    fn take_pushes(&mut self) {
+        for push in self.pushes.drain(..) {
+            match push {
+                Outgoing::Deliver { listener, attempt, event } => {
+                    self.underway = (self.underway.0 + 1, self.underway.1 + event.weight());
+                    self.session.deliver(listener, attempt, event);
+                }
+                Outgoing::Push { listener, event } => {
+                    self.underway = (self.underway.0 + 1, self.underway.1 + event.weight());
+                    self.session.push(listener, event);
+                }
+                Outgoing::Lagged { listener, behind } => self.session.lagged(listener, behind),
+                Outgoing::CaughtUp { listener, position } => self.session.caught_up(listener, position),
+                Outgoing::Dropped { listener, refusal } => self.session.dropped(listener, refusal),
+            }
+        }
+    }
+
+    /// Encodes what is to be sent, up to what one write takes.
+    fn encode(&mut self) {
+        if self.pending.is_empty() && !self.unflushed {
+            self.write_by = Instant::now() + self.terms.write_within;
+        }
+        while self.pending.len() < WRITE_BYTES && self.session.poll_frame(&mut self.pending) {}
+    }
+
+    async fn written(&mut self, written: std::io::Result<Wrote>) -> Result<(), Ended> {
+        self.unflushed = matches!(written?, Wrote::Some);
+        self.write_by = Instant::now() + self.terms.write_within;
+        if !self.unflushed && self.session.is_drained() && self.underway.0 > 0 {
+            let (events, bytes) = std::mem::take(&mut self.underway);
+            self.terms.commands.dispatcher.written(self.caller.connection, events, bytes).await;
+        }
+        Ok(())
+    }
+}
+
+/// Writes some of what is pending, or flushes what was written. Cancel safe: `pending` holds what
+/// was not taken.
+async fn write<W: AsyncWrite + Unpin>(writer: &mut W, pending: &mut BytesMut) -> std::io::Result<Wrote> {
+    if pending.is_empty() {
+        writer.flush().await?;
+        return Ok(Wrote::All);
+    }
+    if writer.write_buf(pending).await? == 0 {
+        return Err(std::io::ErrorKind::WriteZero.into());
+    }
+    Ok(Wrote::Some)
+}
+
+/// What the hub itself has for this connection: answers to its requests, then pushes to it.
+async fn inside(
+    running: &mut Running,
+    outbox: &mut mpsc::Receiver<Outgoing>,
+    pushes: &mut Vec<Outgoing>,
+    room: bool,
+) -> Happened {
+    tokio::select! {
+        biased;
+        Some((id, outcome)) = running.next() => Happened::Answered(id, outcome),
+        taken = outbox.recv_many(pushes, PUSHES_PER_TURN), if room => Happened::Pushes(taken),
+        else => std::future::pending().await,
+    }
+}

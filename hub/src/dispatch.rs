@@ -1,0 +1,26 @@
+//! From committed to settled: who gets which event, when, and what came of it.
+//!
+//! [`desk`] is the state, pure: events, answers and time in, effects out. [`task`] owns it, feeds
+//! it from the writer's tail and the connections, and carries out its effects. [`handle`] is how
+//! connections reach it. Nothing is buffered without bound: what does not fit stays in the tables.
+
+mod connection;
+mod desk;
+mod effect;
+#[cfg(test)]
+pub(crate) mod example;
+mod feed;
+mod group;
+mod handle;
+mod orphans;
+mod recover;
+mod ring;
+mod rules;
+#[cfg(test)]
+mod specs;
+mod task;
+
+pub(crate) use connection::{ConnectionId, PUSHES_MAX};
+pub(crate) use handle::{Dispatcher, Outgoing};
+pub use rules::Rules;
+pub(crate) use task::{DispatchTask, LeftBehind, Parts, start};

@@ -1,0 +1,337 @@
+//! All groups and subscriptions of this hub as one pure state: events, answers and time come in,
+//! effects come out.
+//!
+//! [`super::task`] feeds it and carries out what it asks. It never waits, so a test can drive it
+//! through any order of events.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use db::{GroupId, Wanted};
+use proto::message::{Answer, Scope};
+use proto::report::{DeliveryStory, GroupReport};
+use proto::{Event, GroupName, ListenerId, Position, Timestamp, Topic};
+
+use super::connection::{ConnectionId, Rooms};
+use super::effect::{Effect, LoadFor};
+use super::feed::{Feed, Pace};
+use super::group::{Ended, Group, MemberKey, Recovered};
+use super::orphans::Orphans;
+use super::ring::Ring;
+use super::rules::Rules;
+
+/// Events that one read for a group or a subscription may bring.
+const LOAD_EVENTS: u32 = 1_000;
+
+/// How often deliveries are looked through for those that were not answered in time.
+const EXPIRE_EVERY: Duration = Duration::from_millis(500);
+
+/// The dispatcher's state.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    rules: Rules,
+    ring: Ring,
+    rooms: Rooms,
+    groups: BTreeMap<GroupId, Group>,
+    feeds: HashMap<MemberKey, Feed>,
+    orphans: Orphans,
+    expired: Timestamp,
+    /// Set when the hub stops: nothing more goes out.
+    closing: bool,
+}
+
+impl Desk {
+    /// The state of a hub that starts on a log which ends at `head`.
+    pub(super) fn new(rules: Rules, head: Position, now: Timestamp) -> Self {
+        Self {
+            rules,
+            ring: Ring::new(head),
+            rooms: Rooms::default(),
+            groups: BTreeMap::new(),
+            feeds: HashMap::new(),
+            orphans: Orphans::default(),
+            expired: now,
+            closing: false,
+        }
+    }
+
+    /// The last position of the log, as far as it is known here.
+    pub(super) fn head(&self) -> Position {
+        self.ring.head()
+    }
+
+    /// Takes what was just committed.
+    pub(super) fn committed(&mut self, events: Vec<Arc<Event>>, now: Timestamp) {
+        for event in &events {
+            let wanted = event.publisher.is_none()
+                || self.groups.values().any(|group| group.wants(event))
+                || self.feeds.values().any(|feed| feed.wants(event));
+            if !wanted {
+                self.orphans.add(event.position, now);
+            }
+        }
+        self.ring.push(events);
+    }
+
+    /// The log goes on to `head`; what is between must be read from the tables.
+    pub(super) fn missed(&mut self, head: Position) {
+        self.ring.missed(head);
+    }
+
+    /// Events were deleted.
+    pub(super) fn deleted(&mut self, positions: &[Position]) {
+        self.ring.deleted(positions);
+        for group in self.groups.values_mut() {
+            positions.iter().for_each(|&position| group.forget(position));
+        }
+    }
+
+    /// A connection is there.
+    pub(super) fn connected(&mut self, connection: ConnectionId) {
+        self.rooms.open(connection);
+    }
+
+    /// A connection is gone, and with it its members and subscriptions.
+    pub(super) fn gone(&mut self, connection: ConnectionId) {
+        self.rooms.close(connection);
+        self.groups.values_mut().for_each(|group| group.gone(connection));
+        self.feeds.retain(|key, _| key.connection != connection);
+    }
+
+    /// A connection has written so much of what it was sent.
+    pub(super) fn written(&mut self, connection: ConnectionId, events: usize, bytes: usize) {
+        self.rooms.written(connection, events, bytes);
+    }
+
+    /// Adds a group that this hub now has; one that is here already is left as it is.
+    pub(super) fn add_group(&mut self, recovered: Recovered, now: Timestamp) {
+        let rules = self.rules;
+        self.groups.entry(recovered.group.id).or_insert_with(|| Group::new(recovered, rules, now));
+    }
+
+    /// Whether a group is here.
+    pub(super) fn has_group(&self, group: GroupId) -> bool {
+        self.groups.contains_key(&group)
+    }
+
+    /// Drops a group that is not this hub's any more.
+    pub(super) fn drop_group(&mut self, group: GroupId) {
+        self.groups.remove(&group);
+    }
+
+    /// Lets a member into a group; false if its connection is gone meanwhile.
+    pub(super) fn join(&mut self, group: GroupId, key: MemberKey, label: Arc<str>, credit: u32) -> bool {
+        let open = self.rooms.is_open(key.connection);
+        if let Some(group) = self.groups.get_mut(&group).filter(|_| open) {
+            group.join(key, label, credit);
+        }
+        open
+    }
+
+    /// Starts a subscription; false if its connection is gone meanwhile.
+    pub(super) fn subscribe(&mut self, feed: Feed) -> bool {
+        let open = self.rooms.is_open(feed.connection);
+        if open {
+            let key = MemberKey { connection: feed.connection, listener: feed.listener };
+            self.feeds.insert(key, feed);
+        }
+        open
+    }
+
+    /// Ends a consumer or a subscription. [`Effect::Left`] says when it is over.
+    pub(super) fn leave(&mut self, key: MemberKey, group: Option<GroupId>, effects: &mut Vec<Effect>) {
+        match group.and_then(|group| self.groups.get_mut(&group)) {
+            Some(group) => group.leave(key, effects),
+            None => {
+                self.feeds.remove(&key);
+                effects.push(Effect::Left { connection: key.connection, listener: key.listener });
+            }
+        }
+    }
+
+    /// Allows more to be in flight to a listener.
+    pub(super) fn credit(&mut self, key: MemberKey, group: Option<GroupId>, events: u32) {
+        if let Some(group) = group.and_then(|group| self.groups.get_mut(&group)) {
+            group.credit(key, events);
+        } else if let Some(feed) = self.feeds.get_mut(&key) {
+            feed.credit(events);
+        }
+    }
+
+    /// Takes an answer to a delivery.
+    pub(super) fn answered(&mut self, group: GroupId, connection: ConnectionId, answer: Answer, now: Timestamp) -> Ended {
+        let key = MemberKey { connection, listener: answer.listener };
+        match self.groups.get_mut(&group) {
+            Some(group) => group.answered(key, answer, now),
+            None => Ended::Stale,
+        }
+    }
+
+    /// A page that was asked for is here.
+    pub(super) fn loaded(
+        &mut self,
+        reader: LoadFor,
+        events: &[Arc<Event>],
+        through: Position,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        match reader {
+            LoadFor::Group(id) => {
+                let Some(group) = self.groups.get_mut(&id) else { return };
+                group.loading = false;
+                events.iter().for_each(|event| group.take(event, now));
+                group.read_to(through);
+            }
+            LoadFor::Feed(connection, listener) => {
+                let Some(feed) = self.feeds.get_mut(&MemberKey { connection, listener }) else { return };
+                feed.loading = false;
+                let rooms = &mut self.rooms;
+                if events.iter().all(|event| feed.take(event, rooms, effects) == Pace::Going) {
+                    feed.read_to(through);
+                }
+            }
+        }
+    }
+
+    /// The data of events that were in hand without it is here.
+    pub(super) fn fetched(&mut self, group: GroupId, position: Position, events: &[Arc<Event>]) {
+        if let Some(group) = self.groups.get_mut(&group) {
+            group.fetched(position, events);
+        }
+    }
+
+    /// The writer has recorded a group's outcomes.
+    pub(super) fn flushed(&mut self, group: GroupId, effects: &mut Vec<Effect>) {
+        if let Some(group) = self.groups.get_mut(&group) {
+            group.flushed(effects);
+        }
+    }
+
+    /// The writer has recorded orphans.
+    pub(super) fn orphans_flushed(&mut self) {
+        self.orphans.flushed();
+    }
+
+    /// Does everything that can be done now.
+    pub(super) fn pump(&mut self, now: Timestamp, effects: &mut Vec<Effect>) -> usize {
+        let mut late = 0;
+        let expire = now.since(self.expired) >= EXPIRE_EVERY;
+        if expire {
+            self.expired = now;
+        }
+        for group in self.groups.values_mut() {
+            if expire {
+                late += group.expire(now);
+            }
+            if !self.closing {
+                read_on(group, &self.ring, now, effects);
+                group.pump(now, &mut self.rooms, effects);
+            }
+            group.flush(now, effects);
+        }
+        if !self.closing {
+            for feed in self.feeds.values_mut() {
+                feed_on(feed, &self.ring, &mut self.rooms, effects);
+            }
+        }
+        effects.extend(self.orphans.flush(now).map(Effect::Orphans));
+        late
+    }
+
+    /// When [`Desk::pump`] must be called again at the latest.
+    pub(super) fn wake_at(&self, now: Timestamp) -> Timestamp {
+        let flushes = self.groups.values().filter_map(|group| group.wake_at());
+        flushes.chain(self.orphans.due_at()).min().unwrap_or(Timestamp::default().plus(Duration::MAX)).min(now.plus(EXPIRE_EVERY))
+    }
+
+    /// Sends nothing more out; answers are still taken and recorded.
+    pub(super) fn close(&mut self) {
+        self.closing = true;
+    }
+
+    /// Moves every cursor on as far as it goes, before the hub ends.
+    pub(super) fn sweep(&mut self, effects: &mut Vec<Effect>) {
+        self.groups.values_mut().for_each(|group| group.sweep(effects));
+    }
+
+    /// Whether nothing is with members or waiting to be recorded.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.orphans.is_quiet() && self.groups.values().all(Group::is_quiet)
+    }
+
+    /// Deliveries that members have now.
+    pub(super) fn out(&self) -> usize {
+        self.groups.values().map(Group::out).sum()
+    }
+
+    /// The groups after `after`, by name and domain, with how far each has read.
+    pub(super) fn reports(&self, after: Option<&GroupName>) -> Vec<(GroupReport, Position)> {
+        let mut reports: Vec<_> = self
+            .groups
+            .values()
+            .filter(|group| after.is_none_or(|after| group.name > *after))
+            .map(|group| (group.report(self.head()), group.read_through()))
+            .collect();
+        reports.sort_by(|(a, _), (b, _)| (&a.group, &a.domain).cmp(&(&b.group, &b.domain)));
+        reports
+    }
+
+    /// Why `event` is not further in each group that wants it.
+    pub(super) fn stories(&self, event: &Event) -> Vec<(GroupId, DeliveryStory)> {
+        self.groups.iter().filter_map(|(&id, group)| Some((id, group.story(event)?))).collect()
+    }
+
+    /// What a group consumes, if it is here.
+    pub(super) fn topic(&self, group: GroupId) -> Option<Topic> {
+        self.groups.get(&group).map(|group| group.topic.clone())
+    }
+}
+
+/// Lets a group take what it has room for: from the ring if that goes back far enough, else from
+/// the tables.
+fn read_on(group: &mut Group, ring: &Ring, now: Timestamp, effects: &mut Vec<Effect>) {
+    while let Some(after) = group.reads_after().filter(|&after| after < ring.head()) {
+        if !ring.covers(after) {
+            group.loading = true;
+            let wanted = Wanted { topic: Some(group.topic.clone()), scope: Scope::Published, pid: None };
+            effects.push(Effect::Load { reader: LoadFor::Group(group.id), wanted, after, limit: LOAD_EVENTS });
+            return;
+        }
+        for (position, event) in ring.after(after) {
+            match event {
+                Some(event) => group.take(event, now),
+                None => group.read_to(position),
+            }
+            if group.reads_after().is_none() {
+                return;
+            }
+        }
+    }
+}
+
+/// Lets a subscription have what it can take.
+fn feed_on(feed: &mut Feed, ring: &Ring, rooms: &mut Rooms, effects: &mut Vec<Effect>) {
+    if let Some(after) = feed.reads_after().filter(|&after| after < ring.head()) {
+        if ring.covers(after) {
+            for (position, event) in ring.after(after) {
+                match event {
+                    Some(event) if feed.take(event, rooms, effects) == Pace::Stopped => break,
+                    Some(_) => {}
+                    None => feed.read_to(position),
+                }
+            }
+        } else {
+            feed.loading = true;
+            let (reader, limit) = (LoadFor::Feed(feed.connection, feed.listener), feed.room().min(LOAD_EVENTS));
+            effects.push(Effect::Load { reader, wanted: feed.wanted(), after, limit });
+        }
+    }
+    feed.tell(ring.head(), effects);
+}
+
+/// A listener's key.
+pub(super) fn key(connection: ConnectionId, listener: ListenerId) -> MemberKey {
+    MemberKey { connection, listener }
+}

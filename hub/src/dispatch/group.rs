@@ -1,0 +1,373 @@
+//! One consumer group: what is in hand, who has it, and what it waits for.
+//!
+//! An event is in hand from when it was read until its outcome is recorded. Of one process one
+//! event is out at a time; the others queue behind it. Nothing here asks a clock or a table: time
+//! and events come in, deliveries and settlements come out.
+
+mod answers;
+mod line;
+mod members;
+mod report;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use db::{GroupId, Retry, SettledRun, SlotMove};
+use proto::{Attempt, Event, GroupName, Order, Pid, Position, Timestamp, Topic};
+
+use self::line::Line;
+pub(super) use self::answers::Ended;
+pub(crate) use self::members::MemberKey;
+use self::members::Members;
+use super::connection::{ConnectionId, Rooms};
+use super::effect::Effect;
+use super::rules::Rules;
+
+/// Events of one group in hand, delivered or not. At it the group reads no further until some are settled.
+const IN_HAND_MAX: usize = 65_536;
+
+/// Events of one group that are ready or out. At it the group reads no further.
+const READY_MAX: usize = 8_192;
+
+/// Bytes of events of one group in hand. At it the group reads no further.
+const IN_HAND_BYTES_MAX: usize = 16 << 20;
+
+/// Events of one process that are kept with their data. Those behind them are read again in time.
+const KEPT_PER_PID: usize = 16;
+
+/// Events of one process that are read again at once.
+pub(super) const KEPT_PER_PID_PAGE: u32 = 16;
+
+/// Settled events after which a group's outcomes are handed to the writer at once.
+const FLUSH_EVENTS: usize = 512;
+
+/// How long an outcome may wait for company. It is not what anybody waits for.
+const FLUSH_LINGER: Duration = Duration::from_millis(4);
+
+/// How often cursors of idle slots are moved on.
+const SWEEP_EVERY: Duration = Duration::from_secs(2);
+
+/// Where an event in hand stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Behind another event of its process.
+    Behind,
+    /// Next of its process, for any member.
+    Ready,
+    /// Next of its process, its data being read again.
+    Fetching,
+    /// With a member.
+    Out { member: MemberKey, since: Timestamp, deadline: Timestamp },
+    /// Next of its process, after a failure.
+    RetryAt(Timestamp),
+}
+
+#[derive(Debug)]
+struct InHand {
+    event: Option<Arc<Event>>,
+    pid: Pid,
+    slot: u16,
+    state: State,
+    /// How often it went out; the number of the delivery.
+    deliveries: u32,
+    /// How often it failed; what `attempts_max` bounds.
+    failures: u32,
+    consumer: Option<Arc<str>>,
+    reason: Option<String>,
+}
+
+/// One group with everything that this hub holds of it.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(super) id: GroupId,
+    pub(super) name: GroupName,
+    pub(super) topic: Topic,
+    pub(super) order: Order,
+    start_after: Position,
+    /// Everything up to here that the group wants is settled or in hand.
+    read_through: Position,
+    pub(super) loading: bool,
+    lines: Vec<Line>,
+    in_hand: HashMap<Position, InHand>,
+    bytes: usize,
+    pids: HashMap<Pid, VecDeque<Position>>,
+    ready: VecDeque<Position>,
+    out: usize,
+    retries: BTreeSet<(Timestamp, Position)>,
+    /// Failures from before the hub started, until their events are read.
+    remembered: HashMap<Position, Retry>,
+    /// Failures that the tables do not know yet.
+    fresh_retries: HashMap<Position, Retry>,
+    members: Members,
+    unflushed_since: Option<Timestamp>,
+    /// The fences of the flush that the writer has.
+    flushing: Option<Vec<SlotMove>>,
+    swept: Timestamp,
+    /// Flushes begun and done, so that a leaving member can wait for its own.
+    flushes_begun: u64,
+    flushes_done: u64,
+    leaving: Vec<(MemberKey, u64)>,
+    rules: Rules,
+}
+
+/// A group as the tables have it.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    /// The group and its slots.
+    pub(crate) group: db::Group,
+    /// What is settled beyond the slots' cursors.
+    pub(crate) runs: Vec<SettledRun>,
+    /// What has failed and is not settled.
+    pub(crate) retries: Vec<Retry>,
+}
+
+impl Group {
+    /// A group as it was left by the hub that had it before, or a new one.
+    pub(super) fn new(recovered: Recovered, rules: Rules, now: Timestamp) -> Self {
+        let Recovered { group, runs, retries } = recovered;
+        let mut lines: Vec<_> = group.slots.iter().map(Line::new).collect();
+        for run in runs {
+            if let Some(line) = lines.get_mut(usize::from(run.slot)) {
+                line.recover(run.first, run.last);
+            }
+        }
+        let read_through = group.slots.iter().map(|slot| slot.cursor).min().unwrap_or(group.start_after);
+        Self {
+            id: group.id,
+            name: group.name,
+            topic: group.topic,
+            order: group.order,
+            start_after: group.start_after,
+            read_through: read_through.max(group.start_after),
+            loading: false,
+            lines,
+            in_hand: HashMap::new(),
+            bytes: 0,
+            pids: HashMap::new(),
+            ready: VecDeque::new(),
+            out: 0,
+            retries: BTreeSet::new(),
+            remembered: retries.into_iter().map(|retry| (retry.position, retry)).collect(),
+            fresh_retries: HashMap::new(),
+            members: Members::default(),
+            unflushed_since: None,
+            flushing: None,
+            swept: now,
+            flushes_begun: 0,
+            flushes_done: 0,
+            leaving: Vec::new(),
+            rules,
+        }
+    }
+
+    /// Whether the group is to have `event`, delivered already or not.
+    pub(super) fn wants(&self, event: &Event) -> bool {
+        event.position > self.start_after && event.publisher.is_some() && self.topic.matches(event)
+    }
+
+    /// Where the group reads on, if it has members and room for more.
+    pub(super) fn reads_after(&self) -> Option<Position> {
+        let room = self.in_hand.len() < IN_HAND_MAX
+            && self.ready.len() + self.out < READY_MAX
+            && self.bytes < IN_HAND_BYTES_MAX;
+        (room && !self.members.is_empty() && !self.loading).then_some(self.read_through)
+    }
+
+    /// Takes the next event that was read; events come in the order of the log.
+    pub(super) fn take(&mut self, event: &Arc<Event>, now: Timestamp) {
+        self.read_through = self.read_through.max(event.position);
+        if !self.wants(event) {
+            return;
+        }
+        let slot = event.slot();
+        let fresh = self.lines.get_mut(usize::from(slot)).is_some_and(|line| line.take(event.position));
+        if !fresh {
+            return;
+        }
+        let remembered = self.remembered.remove(&event.position);
+        let mut entry = InHand {
+            event: Some(Arc::clone(event)),
+            pid: event.pid.clone(),
+            slot,
+            state: State::Behind,
+            deliveries: remembered.as_ref().map_or(0, |retry| retry.attempts.0),
+            failures: remembered.as_ref().map_or(0, |retry| retry.attempts.0),
+            consumer: remembered.as_ref().map(|retry| Arc::clone(&retry.consumer)),
+            reason: remembered.as_ref().map(|retry| retry.reason.clone()),
+        };
+        let queued = self.queue(event);
+        if queued > KEPT_PER_PID {
+            entry.event = None;
+        } else {
+            self.bytes += event.weight();
+        }
+        self.in_hand.insert(event.position, entry);
+        if queued == 1 {
+            let not_before = remembered.map(|retry| retry.retry_at).filter(|&at| at > now);
+            self.make_next(event.position, not_before);
+        }
+    }
+
+    /// Queues an event behind the others of its process; how many there are now.
+    fn queue(&mut self, event: &Event) -> usize {
+        match self.order {
+            Order::None => 1,
+            Order::ByPid => {
+                let queue = self.pids.entry(event.pid.clone()).or_default();
+                queue.push_back(event.position);
+                queue.len()
+            }
+        }
+    }
+
+    /// Everything up to `position` was read.
+    pub(super) fn read_to(&mut self, position: Position) {
+        self.read_through = self.read_through.max(position);
+    }
+
+    /// Makes an event the next of its process, not before `not_before`.
+    fn make_next(&mut self, position: Position, not_before: Option<Timestamp>) {
+        let Some(entry) = self.in_hand.get_mut(&position) else { return };
+        match not_before {
+            Some(at) => {
+                entry.state = State::RetryAt(at);
+                self.retries.insert((at, position));
+            }
+            None => {
+                entry.state = if entry.event.is_some() { State::Ready } else { State::Fetching };
+                self.ready.push_back(position);
+            }
+        }
+    }
+
+    /// Hands out what can go, as effects.
+    pub(super) fn pump(&mut self, now: Timestamp, rooms: &mut Rooms, effects: &mut Vec<Effect>) {
+        self.wake_retries(now);
+        while let Some(&position) = self.ready.front() {
+            let Some(entry) = self.in_hand.get_mut(&position) else {
+                self.ready.pop_front();
+                continue;
+            };
+            let Some(event) = entry.event.clone() else {
+                // Its data was not kept; it comes back through `fetched`.
+                self.ready.pop_front();
+                if entry.state == State::Fetching {
+                    effects.push(Effect::Fetch { group: self.id, pid: entry.pid.clone(), position });
+                }
+                continue;
+            };
+            if !matches!(entry.state, State::Ready | State::Fetching) {
+                self.ready.pop_front();
+                continue;
+            }
+            let Some(member) = self.members.choose(entry.slot, &event, rooms) else { return };
+            self.ready.pop_front();
+            member.in_flight += 1;
+            self.out += 1;
+            entry.deliveries += 1;
+            entry.consumer = Some(Arc::clone(&member.label));
+            entry.state =
+                State::Out { member: member.key, since: now, deadline: now.plus(self.rules.deadline) };
+            rooms.sent(member.key.connection, &event);
+            effects.push(Effect::Deliver {
+                connection: member.key.connection,
+                listener: member.key.listener,
+                attempt: Attempt(entry.deliveries),
+                event,
+            });
+        }
+    }
+
+    fn wake_retries(&mut self, now: Timestamp) {
+        while let Some(&(at, position)) = self.retries.first() {
+            if at > now {
+                return;
+            }
+            self.retries.pop_first();
+            if self.in_hand.get(&position).is_some_and(|entry| entry.state == State::RetryAt(at)) {
+                self.make_next(position, None);
+            }
+        }
+    }
+
+    /// The data of events that were in hand without it has been read again.
+    pub(super) fn fetched(&mut self, asked: Position, events: &[Arc<Event>]) {
+        for event in events {
+            let Some(entry) = self.in_hand.get_mut(&event.position) else { continue };
+            if entry.event.is_none() {
+                self.bytes += event.weight();
+                entry.event = Some(Arc::clone(event));
+            }
+            if entry.state == State::Fetching {
+                self.make_next(event.position, None);
+            }
+        }
+        // What the log no longer has was deleted.
+        if self.in_hand.get(&asked).is_some_and(|entry| entry.event.is_none()) {
+            self.forget(asked);
+        }
+    }
+
+    /// An event was deleted: it needs no outcome any more, unless a member has it right now.
+    pub(super) fn forget(&mut self, position: Position) {
+        let out = |entry: &InHand| matches!(entry.state, State::Out { .. });
+        if self.in_hand.get(&position).is_some_and(out) {
+            return;
+        }
+        let Some(entry) = self.in_hand.get(&position) else { return };
+        if let Some(line) = self.lines.get_mut(usize::from(entry.slot)) {
+            line.forget(position);
+        }
+        self.remove(position);
+    }
+
+    /// Takes an event out of hand and makes the next of its process ready.
+    fn remove(&mut self, position: Position) -> Option<InHand> {
+        let entry = self.in_hand.remove(&position)?;
+        if let Some(event) = &entry.event {
+            self.bytes -= event.weight();
+        }
+        self.fresh_retries.remove(&position);
+        let mut next = None;
+        if let Some(queue) = self.pids.get_mut(&entry.pid) {
+            let was_next = queue.front() == Some(&position);
+            queue.retain(|&queued| queued != position);
+            next = queue.front().copied().filter(|_| was_next);
+            if queue.is_empty() {
+                self.pids.remove(&entry.pid);
+            }
+        }
+        if let Some(next) = next {
+            self.make_next(next, None);
+        }
+        Some(entry)
+    }
+
+    pub(super) fn join(&mut self, key: MemberKey, label: Arc<str>, credit: u32) {
+        self.members.join(key, label, credit);
+    }
+
+    pub(super) fn credit(&mut self, key: MemberKey, events: u32) {
+        self.members.credit(key, events);
+    }
+
+    /// A connection is gone: what its members had comes to others at once.
+    pub(super) fn gone(&mut self, connection: ConnectionId) {
+        for key in self.members.on(connection) {
+            self.release_all(key);
+            self.members.leave(key);
+        }
+        self.leaving.retain(|(key, _)| key.connection != connection);
+    }
+
+    /// Whether nothing of this group is under way or unrecorded.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.out == 0 && self.flushing.is_none() && self.lines.iter().all(|line| line.unflushed() == 0)
+    }
+
+    /// Events with members now.
+    pub(super) fn out(&self) -> usize {
+        self.out
+    }
+}

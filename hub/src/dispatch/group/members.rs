@@ -1,0 +1,92 @@
+//! The members of a group, and which of them gets the next event.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use proto::limits::CREDIT_EVENTS_MAX;
+use proto::{Event, ListenerId};
+
+use super::super::connection::{ConnectionId, Rooms};
+
+/// One consumer of one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct MemberKey {
+    pub(crate) connection: ConnectionId,
+    pub(crate) listener: ListenerId,
+}
+
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) key: MemberKey,
+    /// Service and instance, for the record.
+    pub(super) label: Arc<str>,
+    credit: u32,
+    pub(super) in_flight: u32,
+}
+
+/// A group's members, in the order in which their slots are dealt out.
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    list: Vec<Member>,
+    index: HashMap<MemberKey, usize>,
+}
+
+impl Members {
+    pub(super) fn join(&mut self, key: MemberKey, label: Arc<str>, credit: u32) {
+        self.list.push(Member { key, label, credit: credit.clamp(1, CREDIT_EVENTS_MAX), in_flight: 0 });
+        self.reindex();
+    }
+
+    /// Takes a member out; false if there was none.
+    pub(super) fn leave(&mut self, key: MemberKey) -> bool {
+        let before = self.list.len();
+        self.list.retain(|member| member.key != key);
+        self.reindex();
+        self.list.len() < before
+    }
+
+    fn reindex(&mut self) {
+        self.index = self.list.iter().enumerate().map(|(index, member)| (member.key, index)).collect();
+    }
+
+    pub(super) fn get(&mut self, key: MemberKey) -> Option<&mut Member> {
+        self.index.get(&key).and_then(|&index| self.list.get_mut(index))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    pub(super) fn on(&self, connection: ConnectionId) -> Vec<MemberKey> {
+        self.list.iter().map(|member| member.key).filter(|key| key.connection == connection).collect()
+    }
+
+    /// Allows more to be in flight to a member.
+    pub(super) fn credit(&mut self, key: MemberKey, events: u32) {
+        if let Some(member) = self.get(key) {
+            member.credit = member.credit.saturating_add(events).min(CREDIT_EVENTS_MAX);
+        }
+    }
+
+    pub(super) fn have_credit(&self) -> bool {
+        self.list.iter().any(|member| member.in_flight < member.credit)
+    }
+
+    /// The member for an event of `slot`: the one that the slot is dealt to, or the next with credit.
+    ///
+    /// Staying with one member keeps its caches warm and lets its settlements share rows.
+    pub(super) fn choose(&mut self, slot: u16, event: &Event, rooms: &Rooms) -> Option<&mut Member> {
+        let count = self.list.len();
+        let preferred = usize::from(slot).checked_rem(count)?;
+        let index = (preferred..count).chain(0..preferred).find(|&index| {
+            self.list.get(index).is_some_and(|member| {
+                member.in_flight < member.credit && rooms.has_room(member.key.connection, event)
+            })
+        })?;
+        self.list.get_mut(index)
+    }
+}

@@ -1,0 +1,128 @@
+//! How connections reach the dispatcher.
+
+use std::sync::Arc;
+
+use proto::message::{Answer, Consume, Subscribe};
+use proto::report::{DeliveryStory, GroupReport};
+use proto::{Attempt, Event, GroupName, ListenerId, Position, Refusal};
+use tokio::sync::{mpsc, oneshot};
+
+use super::connection::ConnectionId;
+
+/// Inputs that may wait for the dispatcher. At it connections wait, and stop reading their sockets.
+pub(super) const INPUTS_MAX: usize = 4_096;
+
+/// What a connection is to send on.
+#[derive(Debug)]
+pub(crate) enum Outgoing {
+    /// An event for a consumer.
+    Deliver { listener: ListenerId, attempt: Attempt, event: Arc<Event> },
+    /// An event for a subscription.
+    Push { listener: ListenerId, event: Arc<Event> },
+    /// A subscription is read on from the log.
+    Lagged { listener: ListenerId, behind: u64 },
+    /// A subscription has seen everything up to here.
+    CaughtUp { listener: ListenerId, position: Position },
+    /// A listener is over although the connection lives.
+    Dropped { listener: ListenerId, refusal: Refusal },
+}
+
+/// What the dispatcher is told or asked.
+#[derive(Debug)]
+pub(super) enum Input {
+    Connected { connection: ConnectionId, outbox: mpsc::Sender<Outgoing> },
+    Gone(ConnectionId),
+    Written { connection: ConnectionId, events: usize, bytes: usize },
+    Consume { connection: ConnectionId, wish: Consume, label: Arc<str>, reply: Opened },
+    Subscribe { connection: ConnectionId, wish: Subscribe, reply: Opened },
+    Leave { connection: ConnectionId, listener: ListenerId, reply: oneshot::Sender<()> },
+    Answers { connection: ConnectionId, answers: Vec<Answer> },
+    Credit { connection: ConnectionId, listener: ListenerId, events: u32 },
+    Reports { after: Option<GroupName>, reply: oneshot::Sender<Vec<(GroupReport, Position)>> },
+    Stories { event: Box<Event>, reply: oneshot::Sender<Vec<DeliveryStory>> },
+}
+
+/// Where a listener starts, or why there is none.
+pub(super) type Opened = oneshot::Sender<Result<Position, Refusal>>;
+
+/// A cheap handle to the dispatcher.
+#[derive(Debug, Clone)]
+pub(crate) struct Dispatcher {
+    inputs: mpsc::Sender<Input>,
+}
+
+impl Dispatcher {
+    pub(super) fn new(inputs: mpsc::Sender<Input>) -> Self {
+        Self { inputs }
+    }
+
+    /// Says that a connection is there and where its pushes go.
+    pub(crate) async fn connected(&self, connection: ConnectionId, outbox: mpsc::Sender<Outgoing>) {
+        self.tell(Input::Connected { connection, outbox }).await;
+    }
+
+    /// Says that a connection is gone: what its members had goes to others.
+    pub(crate) async fn gone(&self, connection: ConnectionId) {
+        self.tell(Input::Gone(connection)).await;
+    }
+
+    /// Says how much of what a connection was sent it has written.
+    pub(crate) async fn written(&self, connection: ConnectionId, events: usize, bytes: usize) {
+        self.tell(Input::Written { connection, events, bytes }).await;
+    }
+
+    /// Joins a group; answers after which position it was made.
+    pub(crate) async fn consume(
+        &self,
+        connection: ConnectionId,
+        wish: Consume,
+        label: Arc<str>,
+    ) -> Result<Position, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Input::Consume { connection, wish, label, reply }).await;
+        answer.await.unwrap_or(Err(Refusal::Stopping))
+    }
+
+    /// Starts a subscription; answers after which position it starts.
+    pub(crate) async fn subscribe(&self, connection: ConnectionId, wish: Subscribe) -> Result<Position, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Input::Subscribe { connection, wish, reply }).await;
+        answer.await.unwrap_or(Err(Refusal::Stopping))
+    }
+
+    /// Ends a listener; answers when everything that it answered is recorded.
+    pub(crate) async fn leave(&self, connection: ConnectionId, listener: ListenerId) -> Result<(), Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Input::Leave { connection, listener, reply }).await;
+        answer.await.map_err(|_| Refusal::Stopping)
+    }
+
+    /// Passes on answers to deliveries.
+    pub(crate) async fn answers(&self, connection: ConnectionId, answers: Vec<Answer>) {
+        self.tell(Input::Answers { connection, answers }).await;
+    }
+
+    /// Passes on credit.
+    pub(crate) async fn credit(&self, connection: ConnectionId, listener: ListenerId, events: u32) {
+        self.tell(Input::Credit { connection, listener, events }).await;
+    }
+
+    /// The groups after a name, each with how far it has read.
+    pub(crate) async fn reports(&self, after: Option<GroupName>) -> Result<Vec<(GroupReport, Position)>, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Input::Reports { after, reply }).await;
+        answer.await.map_err(|_| Refusal::Stopping)
+    }
+
+    /// Why an event is not further, in each group that wants it.
+    pub(crate) async fn stories(&self, event: Event) -> Result<Vec<DeliveryStory>, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Input::Stories { event: Box::new(event), reply }).await;
+        answer.await.map_err(|_| Refusal::Stopping)
+    }
+
+    /// A dispatcher that has ended needs no telling, and who asks it learns by the dropped reply.
+    async fn tell(&self, input: Input) {
+        let _ended = self.inputs.send(input).await;
+    }
+}

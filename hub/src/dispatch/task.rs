@@ -1,0 +1,369 @@
+//! The task that owns the [`Desk`]: it feeds it and carries out what it asks for.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use db::{Commits, Committed, GroupId, GroupWish, Matching, OrphanRun, Reader, Settlements, Wanted, WriteError, Writer};
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use proto::message::{Answer, Consume, Scope, Subscribe};
+use proto::{Event, ListenerId, Position, Refusal, Start};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep_until;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::connection::ConnectionId;
+use super::desk::{Desk, key};
+use super::effect::{Effect, LoadFor};
+use super::feed::Feed;
+use super::group::{Ended, MemberKey, Recovered};
+use super::handle::{Dispatcher, INPUTS_MAX, Input, Opened, Outgoing};
+use super::recover::Log;
+use super::rules::Rules;
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+
+/// Inputs that are taken before the desk is pumped again.
+const INPUTS_PER_TURN: usize = 256;
+
+/// What the task was doing outside the desk, done.
+enum Done {
+    Loaded { reader: LoadFor, page: Matching },
+    Fetched { group: GroupId, position: Position, events: Vec<Arc<Event>> },
+    Settled { group: GroupId, outcome: Result<(), WriteError> },
+    Orphans,
+    Group { member: MemberKey, wish: Box<Consume>, label: Arc<str>, reply: Opened, group: Result<Recovered, Refusal> },
+}
+
+/// The dispatcher task. [`start`] makes it.
+pub(crate) struct DispatchTask {
+    desk: Desk,
+    log: Log,
+    clock: Clock,
+    metrics: Metrics,
+    inputs: mpsc::Receiver<Input>,
+    commits: Commits,
+    outboxes: HashMap<ConnectionId, mpsc::Sender<Outgoing>>,
+    /// Which group each consumer is in; `None` while it is being let in.
+    consumers: HashMap<MemberKey, Option<GroupId>>,
+    leaving: HashMap<MemberKey, oneshot::Sender<()>>,
+    work: FuturesUnordered<BoxFuture<'static, Done>>,
+    effects: Vec<Effect>,
+}
+
+/// What a stopped dispatcher leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LeftBehind {
+    /// Deliveries that were not answered in time. They come again after the restart.
+    pub(crate) unanswered: usize,
+}
+
+/// What the dispatcher needs.
+pub(crate) struct Parts {
+    pub(crate) writer: Writer,
+    pub(crate) reader: Reader,
+    pub(crate) commits: Commits,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Metrics,
+    pub(crate) rules: Rules,
+}
+
+/// Takes over all groups and makes the dispatcher.
+///
+/// # Errors
+/// What the database said when the groups could not be read.
+pub(crate) async fn start(parts: Parts) -> Result<(Dispatcher, DispatchTask), Refusal> {
+    let Parts { writer, reader, commits, clock, metrics, rules } = parts;
+    let log = Log { writer, reader };
+    let head = log.reader.head().await.map_err(crate::refuse::read)?.position;
+    let mut desk = Desk::new(rules, head, clock.now());
+    for group in log.take_groups().await? {
+        info!(group = %group.group.name, domain = %group.group.topic.domain, "group taken over");
+        desk.add_group(group, clock.now());
+    }
+    let (sender, inputs) = mpsc::channel(INPUTS_MAX);
+    let task = DispatchTask {
+        desk,
+        log,
+        clock,
+        metrics,
+        inputs,
+        commits,
+        outboxes: HashMap::new(),
+        consumers: HashMap::new(),
+        leaving: HashMap::new(),
+        work: FuturesUnordered::new(),
+        effects: Vec::new(),
+    };
+    Ok((Dispatcher::new(sender), task))
+}
+
+impl DispatchTask {
+    /// Dispatches until `stop`, then waits up to `drain` for what is with members.
+    pub(crate) async fn run(mut self, stop: CancellationToken, drain: Duration) -> LeftBehind {
+        let mut batch = Vec::with_capacity(INPUTS_PER_TURN);
+        let mut until = None;
+        loop {
+            let wake = self.clock.instant(self.desk.wake_at(self.clock.now()));
+            tokio::select! {
+                biased;
+                () = stop.cancelled(), if until.is_none() => {
+                    self.desk.close();
+                    until = Some(self.clock.now().plus(drain));
+                }
+                _ = self.inputs.recv_many(&mut batch, INPUTS_PER_TURN) => {
+                    batch.drain(..).for_each(|input| self.input(input));
+                }
+                Some(done) = self.work.next() => self.done(done),
+                Some(committed) = self.commits.next() => self.committed(committed),
+                () = sleep_until(wake) => {}
+            }
+            self.turn();
+            if until.is_some_and(|until| self.desk.is_quiet() || self.clock.now() >= until) {
+                return self.end().await;
+            }
+        }
+    }
+
+    /// Records what is left and says what is not.
+    async fn end(mut self) -> LeftBehind {
+        self.desk.sweep(&mut self.effects);
+        self.carry_out();
+        while let Some(done) = self.work.next().await {
+            self.done(done);
+            self.carry_out();
+        }
+        LeftBehind { unanswered: self.desk.out() }
+    }
+
+    fn turn(&mut self) {
+        let late = self.desk.pump(self.clock.now(), &mut self.effects);
+        self.metrics.deliveries_expired(late);
+        self.carry_out();
+    }
+
+    fn committed(&mut self, committed: Committed) {
+        match committed {
+            Committed::Events(events) => self.desk.committed(events, self.clock.now()),
+            Committed::Missed { head } => self.desk.missed(head),
+            Committed::Deleted(positions) => self.desk.deleted(&positions),
+        }
+    }
+
+    fn input(&mut self, input: Input) {
+        match input {
+            Input::Connected { connection, outbox } => {
+                self.outboxes.insert(connection, outbox);
+                self.desk.connected(connection);
+            }
+            Input::Gone(connection) => self.gone(connection),
+            Input::Written { connection, events, bytes } => self.desk.written(connection, events, bytes),
+            Input::Consume { connection, wish, label, reply } => self.consume(connection, wish, label, reply),
+            Input::Subscribe { connection, wish, reply } => {
+                let _asker_gone = reply.send(self.subscribe(connection, wish));
+            }
+            Input::Leave { connection, listener, reply } => self.leave(key(connection, listener), reply),
+            Input::Answers { connection, answers } => self.answers(connection, answers),
+            Input::Credit { connection, listener, events } => {
+                let key = key(connection, listener);
+                let group = self.consumers.get(&key).copied().flatten();
+                self.desk.credit(key, group, events);
+            }
+            Input::Reports { after, reply } => {
+                let _asker_gone = reply.send(self.desk.reports(after.as_ref()));
+            }
+            Input::Stories { event, reply } => {
+                let stories = self.desk.stories(&event).into_iter().map(|(_, story)| story).collect();
+                let _asker_gone = reply.send(stories);
+            }
+        }
+    }
+
+    fn gone(&mut self, connection: ConnectionId) {
+        self.outboxes.remove(&connection);
+        self.consumers.retain(|key, _| key.connection != connection);
+        self.leaving.retain(|key, _| key.connection != connection);
+        self.desk.gone(connection);
+    }
+
+    fn answers(&mut self, connection: ConnectionId, answers: Vec<Answer>) {
+        let now = self.clock.now();
+        for answer in answers {
+            let key = key(connection, answer.listener);
+            let ended = match self.consumers.get(&key).copied().flatten() {
+                Some(group) => self.desk.answered(group, connection, answer, now),
+                None => Ended::Stale,
+            };
+            self.metrics.answered(ended.label());
+        }
+    }
+
+    fn subscribe(&mut self, connection: ConnectionId, wish: Subscribe) -> Result<Position, Refusal> {
+        let head = self.desk.head();
+        let after = match wish.start {
+            Start::Beginning => Position(0),
+            Start::Now => head,
+            Start::At(position) if position <= head.next() => position.previous(),
+            Start::At(position) => {
+                let reason = format!(
+                    "there is no position {position} to start at, the log ends at {head}; start at {} or below",
+                    head.next()
+                );
+                return Err(Refusal::Invalid { reason });
+            }
+        };
+        let feed = Feed::new(connection, wish.listener, wish.topic, wish.scope, after, wish.credit);
+        if self.desk.subscribe(feed) { Ok(after) } else { Err(Refusal::Stopping) }
+    }
+
+    fn consume(&mut self, connection: ConnectionId, wish: Consume, label: Arc<str>, reply: Opened) {
+        let member = key(connection, wish.listener);
+        self.consumers.insert(member, None);
+        let log = self.log.clone();
+        self.work.push(Box::pin(async move {
+            let group = GroupWish {
+                name: wish.group.clone(),
+                topic: wish.topic.clone(),
+                start: wish.start,
+                order: wish.order,
+            };
+            let group = log.group(group).await;
+            Done::Group { member, wish: Box::new(wish), label, reply, group }
+        }));
+    }
+
+    fn consume_ready(
+        &mut self,
+        member: MemberKey,
+        wish: &Consume,
+        label: Arc<str>,
+        group: Result<Recovered, Refusal>,
+    ) -> Result<Position, Refusal> {
+        // Gone or left while its group was made.
+        if !self.consumers.contains_key(&member) {
+            return Err(Refusal::Stopping);
+        }
+        let recovered = group.inspect_err(|_| {
+            self.consumers.remove(&member);
+        })?;
+        let (id, after) = (recovered.group.id, recovered.group.start_after);
+        self.desk.add_group(recovered, self.clock.now());
+        if !self.desk.join(id, member, label, wish.credit) {
+            self.consumers.remove(&member);
+            return Err(Refusal::Stopping);
+        }
+        self.consumers.insert(member, Some(id));
+        Ok(after)
+    }
+
+    fn leave(&mut self, key: MemberKey, reply: oneshot::Sender<()>) {
+        let group = self.consumers.remove(&key).flatten();
+        self.leaving.insert(key, reply);
+        self.desk.leave(key, group, &mut self.effects);
+    }
+
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::Loaded { reader, page } => {
+                let now = self.clock.now();
+                self.desk.loaded(reader, &page.events, page.through, now, &mut self.effects);
+            }
+            Done::Fetched { group, position, events } => self.desk.fetched(group, position, &events),
+            Done::Settled { group, outcome: Ok(()) } => self.desk.flushed(group, &mut self.effects),
+            Done::Settled { group, outcome: Err(error) } => self.lost(group, &error),
+            Done::Orphans => self.desk.orphans_flushed(),
+            Done::Group { member, wish, label, reply, group } => {
+                let opened = self.consume_ready(member, &wish, label, group);
+                let _asker_gone = reply.send(opened);
+            }
+        }
+    }
+
+    /// A group's outcomes cannot be recorded by this hub any more: its members must come again.
+    fn lost(&mut self, group: GroupId, error: &WriteError) {
+        error!(group = group.0, %error, "outcomes of a group could not be recorded; its members are sent away and its events come again");
+        self.desk.drop_group(group);
+        let members: Vec<_> =
+            self.consumers.iter().filter(|(_, of)| **of == Some(group)).map(|(&key, _)| key).collect();
+        for member in members {
+            self.consumers.remove(&member);
+            let refusal = Refusal::Unavailable { reason: error.to_string() };
+            self.send(member.connection, Outgoing::Dropped { listener: member.listener, refusal });
+        }
+    }
+
+    fn carry_out(&mut self) {
+        for effect in std::mem::take(&mut self.effects) {
+            match effect {
+                Effect::Deliver { connection, listener, attempt, event } => {
+                    self.metrics.delivered(attempt.0);
+                    self.send(connection, Outgoing::Deliver { listener, attempt, event });
+                }
+                Effect::Push { connection, listener, event } => {
+                    self.send(connection, Outgoing::Push { listener, event });
+                }
+                Effect::Lagged { connection, listener, behind } => {
+                    self.send(connection, Outgoing::Lagged { listener, behind });
+                }
+                Effect::CaughtUp { connection, listener, position } => {
+                    self.send(connection, Outgoing::CaughtUp { listener, position });
+                }
+                Effect::Left { connection, listener } => {
+                    if let Some(reply) = self.leaving.remove(&key(connection, listener)) {
+                        let _asker_gone = reply.send(());
+                    }
+                }
+                Effect::Load { reader, wanted, after, limit } => self.load(reader, wanted, after, limit),
+                Effect::Fetch { group, pid, position } => {
+                    let log = self.log.clone();
+                    let topic = self.desk.topic(group);
+                    let wanted = Wanted { topic, scope: Scope::Published, pid: Some(pid) };
+                    self.work.push(Box::pin(async move {
+                        let page = log.page(&wanted, position.previous(), super::group::KEPT_PER_PID_PAGE).await;
+                        Done::Fetched { group, position, events: page.events }
+                    }));
+                }
+                Effect::Settle(settlements) => self.settle(settlements),
+                Effect::Orphans(runs) => self.orphans(runs),
+            }
+        }
+    }
+
+    fn load(&mut self, reader: LoadFor, wanted: Wanted, after: Position, limit: u32) {
+        let log = self.log.clone();
+        self.work.push(Box::pin(async move {
+            let page = log.page(&wanted, after, limit).await;
+            Done::Loaded { reader, page }
+        }));
+    }
+
+    fn settle(&mut self, settlements: Settlements) {
+        self.metrics.settled(&settlements);
+        let log = self.log.clone();
+        self.work.push(Box::pin(async move {
+            let group = settlements.group;
+            Done::Settled { group, outcome: log.settle(settlements).await }
+        }));
+    }
+
+    fn orphans(&mut self, runs: Vec<OrphanRun>) {
+        let log = self.log.clone();
+        self.work.push(Box::pin(async move {
+            log.orphans(runs).await;
+            Done::Orphans
+        }));
+    }
+
+    /// The connection's queue holds as much as the desk sends it, so a push that does not go in
+    /// belongs to a connection that is ending; what it had is released when it is gone.
+    fn send(&mut self, connection: ConnectionId, outgoing: Outgoing) {
+        let Some(outbox) = self.outboxes.get(&connection) else { return };
+        if let Err(mpsc::error::TrySendError::Full(_)) = outbox.try_send(outgoing) {
+            warn!(connection = connection.0, "a connection's queue was full against its count; it is closed");
+            self.outboxes.remove(&connection);
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! What the hub counts, and how it tells Prometheus.
+//!
+//! Everything is an atomic number; counting never waits. Each metric's name, help and type stand
+//! once, in [`Metrics::render`].
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use db::{Outcome, Settlements};
+use proto::{Domain, GroupName};
+
+/// Groups whose lag is told. The lag of more is not: Prometheus would suffer before the hub does.
+const GROUPS_MAX: usize = 1_000;
+
+/// Bounds of the buckets for batches, in events.
+const BATCH_BOUNDS: [u64; 10] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000];
+
+/// Bounds of the buckets for commits, in microseconds.
+const COMMIT_BOUNDS: [u64; 14] = [
+    250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 128_000, 256_000, 512_000, 1_024_000,
+    5_000_000,
+];
+
+/// The answers that members give, as the dispatcher calls them. Any other counts as the last.
+const ANSWERS: [&str; 7] =
+    ["stale", "succeeded", "failed", "released", "parked", "progressing", "other"];
+
+/// Why a connection did not get as far as its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandshakeFailure {
+    /// TLS did not come about: no certificate, another root, another protocol.
+    Tls,
+    /// It took too long.
+    Timeout,
+    /// The certificate is not in the table.
+    Unknown,
+    /// The certificate was revoked.
+    Revoked,
+    /// The certificate is about to end.
+    Expired,
+    /// Too many connections.
+    TooMany,
+    /// The first message was not Hello.
+    Protocol,
+    /// The database did not answer whether the certificate counts.
+    Unavailable,
+}
+
+impl HandshakeFailure {
+    const LABELS: [&str; 8] =
+        ["tls", "timeout", "unknown", "revoked", "expired", "too_many", "protocol", "unavailable"];
+}
+
+/// All that one hub counts; clones count together.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    connections: AtomicU64,
+    connections_total: AtomicU64,
+    handshake_failures: [AtomicU64; HandshakeFailure::LABELS.len()],
+    appended: AtomicU64,
+    duplicates: AtomicU64,
+    commits: Histogram<{ COMMIT_BOUNDS.len() }>,
+    batches: Histogram<{ BATCH_BOUNDS.len() }>,
+    deliveries: AtomicU64,
+    redeliveries: AtomicU64,
+    expired: AtomicU64,
+    in_flight: AtomicU64,
+    answers: [AtomicU64; ANSWERS.len()],
+    succeeded: AtomicU64,
+    parked: AtomicU64,
+    discarded: AtomicU64,
+    retries: AtomicU64,
+    queue: AtomicU64,
+    lag: Mutex<BTreeMap<(GroupName, Domain), u64>>,
+}
+
+impl Metrics {
+    /// A connection was authenticated.
+    pub fn connected(&self) {
+        add(&self.0.connections, 1);
+        add(&self.0.connections_total, 1);
+    }
+
+    /// An authenticated connection ended.
+    pub fn disconnected(&self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A connection did not become one.
+    pub fn handshake_failed(&self, why: HandshakeFailure) {
+        if let Some(count) = self.0.handshake_failures.get(why as usize) {
+            add(count, 1);
+        }
+    }
+
+    /// An append was answered: so many events are new, so many were stored before.
+    pub fn appended(&self, new: usize, duplicates: usize) {
+        add(&self.0.appended, new as u64);
+        add(&self.0.duplicates, duplicates as u64);
+    }
+
+    /// A transaction with so many events has committed.
+    pub fn committed(&self, events: usize, took: Duration) {
+        self.0.batches.observe(&BATCH_BOUNDS, events as u64);
+        self.0.commits.observe(&COMMIT_BOUNDS, u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    /// A delivery was pushed, for the `attempt`th time.
+    pub fn delivered(&self, attempt: u32) {
+        add(&self.0.deliveries, 1);
+        if attempt > 1 {
+            add(&self.0.redeliveries, 1);
+        }
+    }
+
+    /// So many deliveries were not answered in time.
+    pub fn deliveries_expired(&self, late: usize) {
+        add(&self.0.expired, late as u64);
+    }
+
+    /// A member answered, and this is what came of it.
+    pub fn answered(&self, what: &'static str) {
+        let at = ANSWERS.iter().position(|known| *known == what).unwrap_or(ANSWERS.len() - 1);
+        if let Some(count) = self.0.answers.get(at) {
+            add(count, 1);
+        }
+    }
+
+    /// Settlements are on their way to the tables.
+    pub fn settled(&self, settlements: &Settlements) {
+        for run in &settlements.runs {
+            let count = match run.outcome {
+                Outcome::Success => &self.0.succeeded,
+                Outcome::Parked { .. } => &self.0.parked,
+                Outcome::Discarded { .. } => &self.0.discarded,
+            };
+            add(count, u64::from(run.events));
+        }
+        add(&self.0.retries, settlements.retries.len() as u64);
+    }
+
+    /// So many deliveries are with members now.
+    pub fn set_in_flight(&self, deliveries: u64) {
+        self.0.in_flight.store(deliveries, Ordering::Relaxed);
+    }
+
+    /// So many writes wait for the writer now.
+    pub fn set_queue_depth(&self, writes: u64) {
+        self.0.queue.store(writes, Ordering::Relaxed);
+    }
+
+    /// A group is so many events behind the log.
+    pub fn set_group_lag(&self, group: &GroupName, domain: &Domain, events: u64) {
+        let mut lag = self.0.lag.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (group.clone(), domain.clone());
+        if lag.len() < GROUPS_MAX || lag.contains_key(&key) {
+            lag.insert(key, events);
+        }
+    }
+
+    /// Everything in Prometheus' text format 0.0.4.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let counts = &*self.0;
+        let mut page = Page::default();
+        page.gauge("connections", "Authenticated connections.", &counts.connections);
+        page.counter("connections_total", "Connections that were authenticated.", &counts.connections_total);
+        page.labelled(
+            "handshake_failures_total",
+            "Connections that were turned away.",
+            "reason",
+            &HandshakeFailure::LABELS,
+            &counts.handshake_failures,
+        );
+        page.counter("events_appended_total", "Events stored.", &counts.appended);
+        page.counter("duplicates_total", "Events published again and found stored.", &counts.duplicates);
+        page.histogram("batch_events", "Events per commit.", &BATCH_BOUNDS, 1, &counts.batches);
+        page.histogram("commit_seconds", "Duration of a commit.", &COMMIT_BOUNDS, 1_000_000, &counts.commits);
+        page.gauge("write_queue_depth", "Writes that wait for the writer.", &counts.queue);
+        page.counter("deliveries_total", "Deliveries pushed, repeated ones included.", &counts.deliveries);
+        page.counter("redeliveries_total", "Deliveries pushed again.", &counts.redeliveries);
+        page.counter("deliveries_expired_total", "Deliveries not answered in time.", &counts.expired);
+        page.gauge("deliveries_in_flight", "Deliveries with members.", &counts.in_flight);
+        page.labelled("answers_total", "Answers of members.", "outcome", &ANSWERS, &counts.answers);
+        page.counter("settled_succeeded_total", "Events settled as handled.", &counts.succeeded);
+        page.counter("settled_parked_total", "Events given up on and kept aside.", &counts.parked);
+        page.counter("settled_discarded_total", "Events given up on.", &counts.discarded);
+        page.counter("retries_total", "Failed deliveries to be tried again.", &counts.retries);
+        page.lag(&counts.lag.lock().unwrap_or_else(PoisonError::into_inner));
+        page.0
+    }
+}
+
+/// How often a value fell below each bound. The bounds are a constant beside it.
+#[derive(Debug)]
+struct Histogram<const N: usize> {
+    buckets: [AtomicU64; N],
+    above: AtomicU64,
+    sum: AtomicU64,
+}
+
+impl<const N: usize> Default for Histogram<N> {
+    fn default() -> Self {
+        Self { buckets: std::array::from_fn(|_| AtomicU64::new(0)), above: AtomicU64::new(0), sum: 0.into() }
+    }
+}
+
+impl<const N: usize> Histogram<N> {
+    fn observe(&self, bounds: &[u64; N], value: u64) {
+        let fits = bounds.iter().zip(&self.buckets).find(|(bound, _)| value <= **bound);
+        add(fits.map_or(&self.above, |(_, bucket)| bucket), 1);
+        add(&self.sum, value);
+    }
+}
+
+fn add(count: &AtomicU64, more: u64) {
+    count.fetch_add(more, Ordering::Relaxed);
+}
+
+/// The text as it grows. Writing to a `String` cannot fail, so results are dropped.
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn head(&mut self, name: &str, help: &str, kind: &str) {
+        writeln!(self.0, "# HELP eventflow_{name} {help}\n# TYPE eventflow_{name} {kind}").ok();
+    }
+
+    fn counter(&mut self, name: &str, help: &str, count: &AtomicU64) {
+        self.head(name, help, "counter");
+        writeln!(self.0, "eventflow_{name} {}", count.load(Ordering::Relaxed)).ok();
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, count: &AtomicU64) {
+        self.head(name, help, "gauge");
+        writeln!(self.0, "eventflow_{name} {}", count.load(Ordering::Relaxed)).ok();
+    }
+
+    fn labelled(&mut self, name: &str, help: &str, label: &str, values: &[&str], counts: &[AtomicU64]) {
+        self.head(name, help, "counter");
+        for (value, count) in values.iter().zip(counts) {
+            let count = count.load(Ordering::Relaxed);
+            writeln!(self.0, "eventflow_{name}{{{label}=\"{value}\"}} {count}").ok();
+        }
+    }
+
+    fn histogram<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        bounds: &[u64; N],
+        unit: u32,
+        histogram: &Histogram<N>,
+    ) {
+        self.head(name, help, "histogram");
+        let mut total = 0;
+        for (bound, bucket) in bounds.iter().zip(&histogram.buckets) {
+            total += bucket.load(Ordering::Relaxed);
+            let bound = fraction(*bound, unit);
+            writeln!(self.0, "eventflow_{name}_bucket{{le=\"{bound}\"}} {total}").ok();
+        }
+        total += histogram.above.load(Ordering::Relaxed);
+        let sum = fraction(histogram.sum.load(Ordering::Relaxed), unit);
+        writeln!(self.0, "eventflow_{name}_bucket{{le=\"+Inf\"}} {total}").ok();
+        writeln!(self.0, "eventflow_{name}_sum {sum}\neventflow_{name}_count {total}").ok();
+    }
+
+    fn lag(&mut self, lag: &BTreeMap<(GroupName, Domain), u64>) {
+        self.head("group_lag_events", "Events that a group is behind the log.", "gauge");
+        for ((group, domain), events) in lag {
+            let (group, domain) = (escaped(group.as_str()), escaped(domain.as_str()));
+            writeln!(
+                self.0,
+                "eventflow_group_lag_events{{group=\"{group}\",domain=\"{domain}\"}} {events}"
+            )
+            .ok();
+        }
+    }
+}
+
+/// `value / unit` without loss, for example `0.00025`.
+fn fraction(value: u64, unit: u32) -> String {
+    let (whole, rest) = (value / u64::from(unit), value % u64::from(unit));
+    if rest == 0 {
+        return whole.to_string();
+    }
+    let digits = format!("{rest:0width$}", width = unit.ilog10() as usize);
+    format!("{whole}.{}", digits.trim_end_matches('0'))
+}
+
+fn escaped(label: &str) -> String {
+    label.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn has(metrics: &Metrics, line: &str) -> bool {
+        let page = metrics.render();
+        assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
+        true
+    }
+
+    #[test]
+    fn what_was_counted_is_told() {
+        let metrics = Metrics::default();
+        metrics.connected();
+        metrics.connected();
+        metrics.disconnected();
+        metrics.handshake_failed(HandshakeFailure::Unavailable);
+        metrics.appended(5, 2);
+        metrics.delivered(1);
+        metrics.delivered(2);
+        metrics.answered("succeeded");
+        metrics.answered("never heard of");
+        has(&metrics, "eventflow_connections 1");
+        has(&metrics, "eventflow_connections_total 2");
+        has(&metrics, "eventflow_handshake_failures_total{reason=\"unavailable\"} 1");
+        has(&metrics, "eventflow_events_appended_total 5");
+        has(&metrics, "eventflow_duplicates_total 2");
+        has(&metrics, "eventflow_redeliveries_total 1");
+        has(&metrics, "eventflow_answers_total{outcome=\"succeeded\"} 1");
+        has(&metrics, "eventflow_answers_total{outcome=\"other\"} 1");
+    }
+
+    #[test]
+    fn buckets_hold_all_that_is_not_above_their_bound() {
+        let metrics = Metrics::default();
+        metrics.committed(1, Duration::from_micros(250));
+        metrics.committed(7, Duration::from_micros(251));
+        metrics.committed(2_000, Duration::from_secs(6));
+        has(&metrics, "eventflow_commit_seconds_bucket{le=\"0.00025\"} 1");
+        has(&metrics, "eventflow_commit_seconds_bucket{le=\"0.0005\"} 2");
+        has(&metrics, "eventflow_commit_seconds_bucket{le=\"5\"} 2");
+        has(&metrics, "eventflow_commit_seconds_bucket{le=\"+Inf\"} 3");
+        has(&metrics, "eventflow_commit_seconds_sum 6.000501");
+        has(&metrics, "eventflow_batch_events_bucket{le=\"10\"} 2");
+        has(&metrics, "eventflow_batch_events_sum 2008");
+        has(&metrics, "eventflow_batch_events_count 3");
+    }
+
+    #[test]
+    fn names_of_groups_cannot_break_the_format() {
+        let metrics = Metrics::default();
+        let group = GroupName::parse(r#"a"b\c"#).unwrap();
+        metrics.set_group_lag(&group, &Domain::parse("order").unwrap(), 3);
+        metrics.set_group_lag(&group, &Domain::parse("order").unwrap(), 4);
+        has(&metrics, r#"eventflow_group_lag_events{group="a\"b\\c",domain="order"} 4"#);
+    }
+
+    #[test]
+    fn every_metric_is_described_once_and_before_its_values() {
+        let page = Metrics::default().render();
+        let described: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+        let names: BTreeSet<&str> = described.iter().filter_map(|line| line.split(' ').next()).collect();
+        assert_eq!(names.len(), described.len());
+        for line in page.lines().filter(|line| !line.starts_with('#')) {
+            assert!(names.iter().any(|name| line.starts_with(name)), "{line}");
+        }
+        assert!(page.ends_with('\n'));
+    }
+}

@@ -1,0 +1,361 @@
+//! A hub from start to stop: the order of both, and nothing else.
+//!
+//! Start: folder, passphrase, database, lease, keys, writer, dispatcher, door. Only when all of it
+//! stands does the hub say where it listens. Stop is the way back: no new peers, answers to what is
+//! in hand, settlements, the last commit, the lease.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use db::{Database, HubRow, Hubs, RegisterError, WriterOptions};
+use proto::HubId;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::clock::Clock;
+use crate::command::Commands;
+use crate::config::HubConfig;
+use crate::connection::Terms;
+use crate::data_folder::DataFolder;
+use crate::dispatch::{self, DispatchTask, LeftBehind, Parts};
+use crate::error::HubError;
+use crate::health::HealthState;
+use crate::identity::HubIdentity;
+use crate::journal::Notes;
+use crate::listener::Door;
+use crate::metrics::Metrics;
+use crate::{enrol, health, passphrase};
+
+/// How long a hub counts as alive without renewing its lease.
+const LEASE: Duration = Duration::from_secs(5);
+
+/// How often the lease is renewed.
+const RENEW_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the hub looks whether its own certificate is due.
+const LEAF_CHECK_EVERY: Duration = Duration::from_secs(60);
+
+/// How long each step of the stop may take beside the drain.
+const STEP_WITHIN: Duration = Duration::from_secs(5);
+
+/// Where a hub that has started can be reached.
+#[derive(Debug, Clone)]
+pub struct Ready {
+    /// Where spokes connect.
+    pub address: SocketAddr,
+    /// Where health and metrics are served.
+    pub health: Option<SocketAddr>,
+    /// The hub's id.
+    pub hub: HubId,
+}
+
+/// How a hub has stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped {
+    /// Deliveries that were not answered before the deadline. They come again after the next start.
+    pub unanswered: usize,
+}
+
+/// Runs a hub until `stop` is cancelled, and says through `ready` when it can be reached.
+///
+/// Dropping the future leaves everything as a crash would: nothing answered is lost.
+///
+/// # Errors
+/// [`HubError`] says why the hub did not start or why it ended by itself.
+pub async fn run(config: HubConfig, ready: oneshot::Sender<Ready>, stop: CancellationToken) -> Result<Stopped, HubError> {
+    let folder = DataFolder::open(&config.data)?;
+    let passphrase = passphrase::read(&config.passphrase, &folder)?;
+    let hub = folder.hub_id(&config.name)?;
+    let listener = listen(&config.listen, "spokes", "--listen").await?;
+    let health = match &config.health {
+        Some(address) => Some(listen(address, "health", "--health").await?),
+        None => None,
+    };
+    let database = Database::open(&config.database).await?;
+    let migrated = database.migrate().await?;
+    info!(engine = ?database.engine(), version = migrated.version, applied = ?migrated.applied, "database open");
+    let address = address_of(&listener)?;
+    register(&database.hubs(), &hub, address, &stop).await?;
+    let clock = Clock::system();
+    let identity = HubIdentity::load(&database.certificates(), &passphrase, &hub, clock.now()).await?;
+    drop(passphrase);
+    let hub_task = Starting { config, folder, database, hub, identity: Arc::new(identity), clock };
+    hub_task.serve(listener, health, ready, stop).await
+}
+
+/// What is there once the keys are open.
+struct Starting {
+    config: HubConfig,
+    folder: DataFolder,
+    database: Database,
+    hub: HubId,
+    identity: Arc<HubIdentity>,
+    clock: Clock,
+}
+
+/// The tasks of a running hub and what ends each.
+struct Running {
+    writer: JoinSet<()>,
+    dispatcher: JoinSet<LeftBehind>,
+    door: JoinSet<()>,
+    rest: JoinSet<()>,
+    writer_stop: CancellationToken,
+    dispatch_stop: CancellationToken,
+    closing: CancellationToken,
+    going: CancellationToken,
+    connections_stop: CancellationToken,
+    rest_stop: CancellationToken,
+    lease_lost: watch::Receiver<Option<String>>,
+    readiness: watch::Sender<Option<String>>,
+}
+
+impl Starting {
+    async fn serve(
+        self,
+        listener: TcpListener,
+        health: Option<TcpListener>,
+        ready: oneshot::Sender<Ready>,
+        stop: CancellationToken,
+    ) -> Result<Stopped, HubError> {
+        let address = address_of(&listener)?;
+        let health_address = health.as_ref().map(address_of).transpose()?;
+        let mut running = self.start(listener, health).await?;
+        self.folder.write_address(address)?;
+        if let Some(health) = health_address {
+            self.folder.write_health_address(health)?;
+        }
+        info!(hub = %self.hub, %address, health = ?health_address, "hub ready");
+        // Nobody may be waiting, for example in a daemon.
+        let _waiter_gone = ready.send(Ready { address, health: health_address, hub: self.hub.clone() });
+        let lost = tokio::select! {
+            biased;
+            () = stop.cancelled() => None,
+            lost = running.lease_lost.wait_for(Option::is_some) => lost.ok().and_then(|lost| lost.clone()),
+            _ = running.writer.join_next() => Some("the writer has ended".to_owned()),
+            _ = running.dispatcher.join_next() => Some("the dispatcher has ended".to_owned()),
+        };
+        let stopped = running.stop(self.config.drain).await;
+        if let Err(error) = self.database.hubs().quit(&self.hub).await {
+            warn!(%error, "this hub could not be marked as quit; its lease will end by itself");
+        }
+        self.database.close().await;
+        self.folder.remove_addresses();
+        match lost {
+            Some(reason) => Err(HubError::LeaseLost { reason }),
+            None => Ok(stopped),
+        }
+    }
+
+    async fn start(&self, listener: TcpListener, health: Option<TcpListener>) -> Result<Running, HubError> {
+        let metrics = Metrics::new();
+        let writer_stop = CancellationToken::new();
+        let options = WriterOptions { hub: self.hub.clone(), stop: writer_stop.clone() };
+        let (writer, commits, write) = self.database.writer(options).await?;
+        let mut writing = JoinSet::new();
+        writing.spawn(write);
+        let reader = self.database.reader();
+        let parts = Parts {
+            writer: writer.clone(),
+            reader: reader.clone(),
+            commits,
+            clock: self.clock,
+            metrics: metrics.clone(),
+            rules: self.config.rules,
+        };
+        let (dispatcher, task) = dispatch::start(parts).await.map_err(HubError::Database)?;
+        let commands = Commands { writer: writer.clone(), reader, dispatcher, clock: self.clock, metrics };
+        self.spawn(listener, health, commands, writing, writer_stop, task).await
+    }
+
+    async fn spawn(
+        &self,
+        listener: TcpListener,
+        health: Option<TcpListener>,
+        commands: Commands,
+        writer: JoinSet<()>,
+        writer_stop: CancellationToken,
+        task: DispatchTask,
+    ) -> Result<Running, HubError> {
+        let head = commands.reader.head().await.map_err(crate::refuse::read).map_err(HubError::Database)?;
+        let (lease_says, lease_lost) = watch::channel(None);
+        let (readiness, ready) = watch::channel(None);
+        let mut running = Running {
+            writer,
+            dispatcher: JoinSet::new(),
+            door: JoinSet::new(),
+            rest: JoinSet::new(),
+            writer_stop,
+            dispatch_stop: CancellationToken::new(),
+            closing: CancellationToken::new(),
+            going: CancellationToken::new(),
+            connections_stop: CancellationToken::new(),
+            rest_stop: CancellationToken::new(),
+            lease_lost,
+            readiness,
+        };
+        running.dispatcher.spawn(task.run(running.dispatch_stop.clone(), self.config.drain));
+        let (notes, write_notes) = Notes::new(self.database.journal());
+        running.rest.spawn(write_notes);
+        notes.note(self.hub.as_str(), "hub started");
+        let rest_stop = running.rest_stop.clone();
+        running.rest.spawn(keep_lease(self.database.hubs(), self.hub.clone(), lease_says, rest_stop.clone()));
+        running.rest.spawn(keep_leaf(Arc::clone(&self.identity), self.clock, rest_stop.clone()));
+        if self.config.local_enrolment {
+            let socket = enrolment_socket(&self.folder.path("enrol.sock"))?;
+            let address = address_of(&listener)?.to_string();
+            running.rest.spawn(enrol::serve(socket, Arc::clone(&self.identity), address, self.clock, rest_stop.clone()));
+        }
+        if let Some(listener) = health {
+            let state = HealthState::new(ready, commands.metrics.clone());
+            running.rest.spawn(health::serve(listener, state, rest_stop));
+        }
+        let terms = Terms {
+            commands,
+            notes,
+            hub: self.hub.clone(),
+            incarnation: head.incarnation,
+            keep_alive: self.config.keep_alive,
+            hello_within: self.config.limits.hello_within,
+            write_within: self.config.limits.write_within,
+            going: running.going.clone(),
+            stop: running.connections_stop.clone(),
+        };
+        let door = Door { listener, identity: Arc::clone(&self.identity), terms, limits: self.config.limits };
+        running.door.spawn(door.run(running.closing.clone()));
+        Ok(running)
+    }
+}
+
+impl Running {
+    /// Stops in the order in which things depend on each other.
+    async fn stop(mut self, drain: Duration) -> Stopped {
+        info!(?drain, "stopping: no new peers, waiting for answers to what is in hand");
+        self.readiness.send_replace(Some("the hub is stopping".to_owned()));
+        self.closing.cancel();
+        self.going.cancel();
+        self.dispatch_stop.cancel();
+        let left = timeout(drain + STEP_WITHIN, self.dispatcher.join_next()).await;
+        let unanswered = match left {
+            Ok(Some(Ok(left))) => left.unanswered,
+            Ok(Some(Err(error))) => {
+                error!(%error, "the dispatcher failed; what was in hand comes again after the next start");
+                0
+            }
+            Ok(None) | Err(_) => 0,
+        };
+        self.connections_stop.cancel();
+        step("connections", &mut self.door).await;
+        self.writer_stop.cancel();
+        step("the writer", &mut self.writer).await;
+        self.rest_stop.cancel();
+        step("the other tasks", &mut self.rest).await;
+        info!(unanswered, "stopped");
+        Stopped { unanswered }
+    }
+}
+
+async fn step(what: &str, tasks: &mut JoinSet<()>) {
+    let ended = timeout(STEP_WITHIN, async { while tasks.join_next().await.is_some() {} }).await;
+    if ended.is_err() {
+        warn!(what, within = ?STEP_WITHIN, "did not end in time and is aborted");
+        tasks.shutdown().await;
+    }
+}
+
+async fn listen(address: &str, purpose: &'static str, flag: &'static str) -> Result<TcpListener, HubError> {
+    TcpListener::bind(address).await.map_err(|reason| HubError::Listen {
+        address: address.to_owned(),
+        purpose,
+        flag,
+        reason,
+    })
+}
+
+fn address_of(listener: &TcpListener) -> Result<SocketAddr, HubError> {
+    let failed = |reason| HubError::Io { what: "asking a listener for its address failed".to_owned(), reason };
+    listener.local_addr().map_err(failed)
+}
+
+/// A socket that only this user can open; one that an earlier hub left behind is replaced, which is
+/// safe because the folder is locked.
+fn enrolment_socket(path: &Path) -> Result<UnixListener, HubError> {
+    let failed = |reason| HubError::Io { what: format!("opening {} failed", path.display()), reason };
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+        Ok(()) | Err(_) => {}
+    }
+    let socket = UnixListener::bind(path).map_err(failed)?;
+    let only_owner = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(path, only_owner).map_err(failed)?;
+    Ok(socket)
+}
+
+/// Registers this hub, waiting for the lease of one that died without quitting.
+async fn register(hubs: &Hubs, hub: &HubId, address: SocketAddr, stop: &CancellationToken) -> Result<(), HubError> {
+    let at = (address.ip().to_string(), address.port());
+    let software = env!("CARGO_PKG_VERSION").to_owned();
+    let row = HubRow { id: hub.clone(), internal: at.clone(), external: at, version: software };
+    let mut patience = LEASE * 2;
+    loop {
+        match hubs.register(&row, LEASE).await {
+            Ok(()) => return Ok(()),
+            Err(RegisterError::Alive { hub, for_ms }) => {
+                let wait = Duration::from_millis(for_ms).min(RENEW_EVERY);
+                if patience.is_zero() || stop.is_cancelled() {
+                    return Err(HubError::AnotherHub { hub, ends_in: Duration::from_millis(for_ms) });
+                }
+                info!(other = %hub, for_ms, "another hub holds the lease; waiting whether it renews it");
+                patience = patience.saturating_sub(wait);
+                tokio::time::sleep(wait).await;
+            }
+            Err(error) => {
+                return Err(HubError::Database(proto::Refusal::Unavailable { reason: error.to_string() }));
+            }
+        }
+    }
+}
+
+/// Renews the lease, and says so when it is lost for good.
+async fn keep_lease(hubs: Hubs, hub: HubId, lost: watch::Sender<Option<String>>, stop: CancellationToken) {
+    let mut ticks = interval(RENEW_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        match hubs.renew(&hub, LEASE).await {
+            Ok(true) => {}
+            Ok(false) => {
+                error!(%hub, "another hub has taken over; this one stops");
+                lost.send_replace(Some("another hub has taken over".to_owned()));
+                return;
+            }
+            // The database is away: nobody else can take over either, and the fences hold.
+            Err(error) => warn!(%error, "the lease could not be renewed; trying again"),
+        }
+    }
+}
+
+/// Replaces the hub's own certificate at half of its life.
+async fn keep_leaf(identity: Arc<HubIdentity>, clock: Clock, stop: CancellationToken) {
+    let mut ticks = interval(LEAF_CHECK_EVERY);
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        if let Err(error) = identity.renew_leaf_if_due(clock.now()).await {
+            error!(%error, "the hub's certificate could not be renewed; peers cannot connect once it ends");
+        }
+    }
+}
+
