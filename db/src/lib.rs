@@ -1,1 +1,31 @@
-//! placeholder
+//! The log on SQL: one writer, many readers, commit before answer.
+//!
+//! [`Database::open`] connects to SQLite, MariaDB or MySQL and refuses what could lose answered
+//! events. [`Database::migrate`] makes the tables. [`Database::writer`] hands out the one task of a
+//! process that writes events, groups and settlements. All statements are files below `sql/`.
+
+mod database;
+mod engine;
+mod error;
+mod migrate;
+mod url;
+
+mod connection;
+mod failure;
+mod row;
+mod statement;
+
+mod write;
+
+pub use database::Database;
+pub use engine::{Engine, EngineInfo};
+pub use error::{MigrateError, OpenError, UrlError, WriteError};
+pub use migrate::Migrated;
+pub use url::DatabaseUrl;
+pub use write::append::Append;
+pub use write::commits::{Commits, Committed};
+pub use write::group::{Group, GroupId, GroupWish, Slot};
+pub use write::settlement::{
+    ORPHANS, OrphanRun, Outcome, RUN_POSITIONS_MAX, Retry, Run, Settlements, SlotMove,
+};
+pub use write::writer::{Writer, WriterOptions};

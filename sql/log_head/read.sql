@@ -1,3 +1,1 @@
-SELECT position, incarnation
-FROM log_head
-WHERE id = 1
+SELECT position, incarnation FROM log_head WHERE id = 1

@@ -1,0 +1,68 @@
+//! The distinct pids of a domain, and the distinct domains.
+//!
+//! Neither engine can be trusted to jump from one name to the next within a statement, so each
+//! statement starts after the last name seen and reads a few index entries: the cost is that of the
+//! page, not that of the log. Names whose events are all deleted are passed over.
+
+use proto::read::More;
+use proto::{Domain, Pid};
+
+use super::{ReadError, Reader};
+use crate::statement::{Statement, Value};
+
+const NEXT_PIDS: Statement = Statement::each(
+    include_str!("../../../sql/sqlite/event/next_pids.sql"),
+    include_str!("../../../sql/mysql/event/next_pids.sql"),
+);
+const NEXT_DOMAIN: Statement = Statement::each(
+    include_str!("../../../sql/sqlite/event/next_domain.sql"),
+    include_str!("../../../sql/mysql/event/next_domain.sql"),
+);
+
+/// Rows that one statement looks at: the limit within `next_pids.sql`.
+const PID_ROWS: usize = 64;
+
+impl Reader {
+    pub(super) async fn pids(
+        &self,
+        domain: &Domain,
+        after: Option<&Pid>,
+        limit: usize,
+    ) -> Result<(Vec<Pid>, More), ReadError> {
+        let mut pids: Vec<Pid> = Vec::new();
+        loop {
+            // No name sorts before the empty text, and none is equal to it.
+            let last = pids.last().or(after).map_or("", Pid::as_str);
+            let rows = self.pools.rows(&NEXT_PIDS, &[Value::Text(domain.as_str()), Value::Text(last)]).await?;
+            for row in &rows {
+                if pids.last().map(Pid::as_str) == Some(row.text_ref(0)?) {
+                    continue;
+                }
+                if pids.len() >= limit {
+                    return Ok((pids, More::Maybe));
+                }
+                pids.push(row.name(0, Pid::parse)?);
+            }
+            if rows.len() < PID_ROWS {
+                return Ok((pids, More::No));
+            }
+        }
+    }
+
+    pub(super) async fn domains(
+        &self,
+        after: Option<&Domain>,
+        limit: usize,
+    ) -> Result<(Vec<Domain>, More), ReadError> {
+        let mut domains: Vec<Domain> = Vec::new();
+        while domains.len() < limit {
+            let last = domains.last().or(after).map_or("", Domain::as_str);
+            let rows = self.pools.rows(&NEXT_DOMAIN, &[Value::Text(last)]).await?;
+            let Some(row) = rows.first() else {
+                return Ok((domains, More::No));
+            };
+            domains.push(row.name(0, Domain::parse)?);
+        }
+        Ok((domains, More::Maybe))
+    }
+}

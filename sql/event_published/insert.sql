@@ -1,0 +1,7 @@
+INSERT INTO event_published (
+  group_id, first_position, last_position, slot, events, hub, consumer, attempts, consumed_hub, consumed_spoke,
+  success, failed, orphan, parked, reason
+) VALUES
+-- each row, joined by ,
+  (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+-- end

@@ -1,0 +1,5 @@
+DELETE FROM event_retry WHERE group_id = ? AND position IN (
+-- each row, joined by ,
+  ?
+-- end
+)

@@ -1,0 +1,1 @@
+UPDATE log_head SET position = ?, updated = ? WHERE id = 1 AND position = ? AND incarnation = ?
