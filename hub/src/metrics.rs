@@ -28,6 +28,9 @@ const COMMIT_BOUNDS: [u64; 14] = [
 const ANSWERS: [&str; 7] =
     ["stale", "succeeded", "failed", "released", "parked", "progressing", "other"];
 
+/// What settled events ended as, in the order of their counters.
+const OUTCOMES: [&str; 3] = ["succeeded", "parked", "discarded"];
+
 /// Why a connection did not get as far as its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HandshakeFailure {
@@ -72,9 +75,7 @@ struct Counts {
     expired: AtomicU64,
     in_flight: AtomicU64,
     answers: [AtomicU64; ANSWERS.len()],
-    succeeded: AtomicU64,
-    parked: AtomicU64,
-    discarded: AtomicU64,
+    settled: [AtomicU64; OUTCOMES.len()],
     retries: AtomicU64,
     queue: AtomicU64,
     lag: Mutex<BTreeMap<(GroupName, Domain), u64>>,
@@ -135,10 +136,11 @@ impl Metrics {
     /// Settlements are on their way to the tables.
     pub fn settled(&self, settlements: &Settlements) {
         for run in &settlements.runs {
+            let [succeeded, parked, discarded] = &self.0.settled;
             let count = match run.outcome {
-                Outcome::Success => &self.0.succeeded,
-                Outcome::Parked { .. } => &self.0.parked,
-                Outcome::Discarded { .. } => &self.0.discarded,
+                Outcome::Success => succeeded,
+                Outcome::Parked { .. } => parked,
+                Outcome::Discarded { .. } => discarded,
             };
             add(count, u64::from(run.events));
         }
@@ -188,9 +190,7 @@ impl Metrics {
         page.counter("deliveries_expired_total", "Deliveries not answered in time.", &counts.expired);
         page.gauge("deliveries_in_flight", "Deliveries with members.", &counts.in_flight);
         page.labelled("answers_total", "Answers of members.", "outcome", &ANSWERS, &counts.answers);
-        page.counter("settled_succeeded_total", "Events settled as handled.", &counts.succeeded);
-        page.counter("settled_parked_total", "Events given up on and kept aside.", &counts.parked);
-        page.counter("settled_discarded_total", "Events given up on.", &counts.discarded);
+        page.labelled("settled_total", "Events settled in groups.", "outcome", &OUTCOMES, &counts.settled);
         page.counter("retries_total", "Failed deliveries to be tried again.", &counts.retries);
         page.lag(&counts.lag.lock().unwrap_or_else(PoisonError::into_inner));
         page.0

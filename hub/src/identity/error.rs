@@ -1,0 +1,141 @@
+//! Why a hub has no identity, and why a peer is not let in.
+
+use certs::CertError;
+use certs::seal::SealError;
+use proto::{Refusal, Timestamp};
+
+/// Why the hub's identity was not loaded, or a certificate not issued.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdentityError {
+    /// The keyring did not open.
+    #[error(
+        "E_EVENTFLOW_PASSPHRASE: keyring {kek_id}, made at {created}, did not open: wrong passphrase or \
+         tampered keyring row; give the passphrase that this database was started with first; nothing was \
+         written"
+    )]
+    WrongPassphrase {
+        /// Which keyring.
+        kek_id: String,
+        /// When it was made.
+        created: Timestamp,
+    },
+    /// There are certificates, but no keyring to open their keys.
+    #[error(
+        "the database holds certificates but no keyring; restore the table keyring from the same backup; \
+         nothing was written"
+    )]
+    KeyringMissing,
+    /// There are certificates, but no root among them.
+    #[error(
+        "the database holds certificates but no active {id}; restore the table certificate from a backup; no \
+         other was made, because no spoke would trust it"
+    )]
+    AuthorityMissing {
+        /// Which one.
+        id: &'static str,
+    },
+    /// A row is not what was once stored.
+    #[error("the stored certificate {id} was refused: {reason}; restore its row from a backup")]
+    BadRow {
+        /// Which one.
+        id: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Another hub has just stored something under the same id.
+    #[error("certificate {id} was stored by another hub at the same time; try again")]
+    Taken {
+        /// The id.
+        id: String,
+    },
+    /// A key was not sealed or opened.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// A certificate was not made.
+    #[error(transparent)]
+    Certificate(#[from] CertError),
+    /// The database did not answer.
+    #[error("the database did not answer while certificates were {doing}: {reason}; try again, that is safe")]
+    Unavailable {
+        /// What was tried.
+        doing: &'static str,
+        /// What the database said.
+        reason: String,
+    },
+}
+
+impl IdentityError {
+    /// The exit code that this error ends the hub with: 78 for what only a person can change, 75
+    /// for what passes, else 1.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::WrongPassphrase { .. }
+            | Self::KeyringMissing
+            | Self::AuthorityMissing { .. }
+            | Self::BadRow { .. }
+            | Self::Seal(_) => 78,
+            Self::Taken { .. } | Self::Unavailable { .. } => 75,
+            Self::Certificate(_) => 1,
+        }
+    }
+
+    /// What a spoke that asked for a certificate is told.
+    #[must_use]
+    pub fn to_refusal(&self) -> Refusal {
+        match self {
+            Self::Certificate(CertError::Request { .. } | CertError::Name { .. }) => {
+                Refusal::Invalid { reason: self.to_string() }
+            }
+            Self::Unavailable { reason, .. } => Refusal::Unavailable { reason: reason.clone() },
+            Self::Taken { .. } => Refusal::Unavailable { reason: self.to_string() },
+            Self::WrongPassphrase { .. }
+            | Self::KeyringMissing
+            | Self::AuthorityMissing { .. }
+            | Self::BadRow { .. }
+            | Self::Seal(_)
+            | Self::Certificate(_) => Refusal::Denied { reason: "the hub could not issue; see its log".to_owned() },
+        }
+    }
+}
+
+/// Why a peer with a verified chain is not let in.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuthError {
+    /// The leaf names nobody.
+    #[error(transparent)]
+    Certificate(CertError),
+    /// The leaf is in no row.
+    #[error("the certificate is not in the table; the peer must enrol again")]
+    Unknown,
+    /// The row says something else than the leaf, or is not a spoke's.
+    #[error("the certificate of {id} is not a spoke's, or its row was changed; the peer must enrol again")]
+    OtherRole {
+        /// Whose row it is.
+        id: String,
+    },
+    /// The certificate was revoked.
+    #[error("the certificate of {id} was revoked at {at}; the peer must enrol again")]
+    Revoked {
+        /// Whose.
+        id: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// The certificate ends too soon to begin with it.
+    #[error("the certificate of {id} ends at {at}; the peer must renew it")]
+    Expired {
+        /// Whose.
+        id: String,
+        /// When it ends.
+        at: Timestamp,
+    },
+    /// Nobody knows whether it counts.
+    #[error("the database did not say whether the certificate counts: {reason}; the peer may try again")]
+    Unavailable {
+        /// What the database said.
+        reason: String,
+    },
+}
