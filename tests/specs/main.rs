@@ -10,4 +10,5 @@
     reason = "a spec fails by panicking"
 )]
 
+mod conformance;
 mod tidy;

@@ -142,7 +142,7 @@ impl TestDatabase {
     }
 
     /// Removes it. A process that was killed before leaves it to `tests/servers stop`.
-    async fn remove(self) {
+    pub async fn remove(self) {
         if let Place::Server { server, database } = &self.place {
             let mut connection = MySqlConnection::connect(server).await.unwrap();
             run_on_server(&mut connection, &format!("DROP DATABASE IF EXISTS {database}")).await;
@@ -153,4 +153,79 @@ impl TestDatabase {
 
 async fn run_on_server(connection: &mut MySqlConnection, statements: &str) {
     sqlx::raw_sql(AssertSqlSafe(statements)).execute(connection).await.unwrap();
+}
+
+/// Somebody else on the same database, who locks the log's head, moves it, and takes it back.
+#[derive(Debug)]
+pub enum Saboteur {
+    /// On SQLite.
+    Sqlite(SqliteConnection),
+    /// On a server.
+    MySql(MySqlConnection),
+}
+
+impl Saboteur {
+    /// Connects to `database`.
+    pub async fn on(database: &TestDatabase) -> Self {
+        match database.place {
+            Place::File { .. } => Self::Sqlite(database.sqlite().await),
+            Place::Server { .. } => Self::MySql(database.mysql().await),
+        }
+    }
+
+    /// A transaction that moves the head and rolls back. Losing a race for the lock is fine too.
+    pub async fn move_the_head_and_roll_back(&mut self) {
+        const MOVE: &str = "UPDATE log_head SET position = position + 1000 WHERE id = 1";
+        match self {
+            Self::Sqlite(connection) => {
+                if sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await.is_ok() {
+                    sqlx::raw_sql(MOVE).execute(&mut *connection).await.unwrap();
+                    sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await.unwrap();
+                }
+            }
+            Self::MySql(connection) => {
+                sqlx::raw_sql("START TRANSACTION").execute(&mut *connection).await.unwrap();
+                // A dead lock is resolved by rolling one side back; either is what is wanted here.
+                drop(sqlx::raw_sql(MOVE).execute(&mut *connection).await);
+                sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await.unwrap();
+            }
+        }
+    }
+}
+
+/// Somebody who cuts every connection that uses a server's database.
+#[derive(Debug)]
+pub struct Killer {
+    connection: MySqlConnection,
+    database: String,
+}
+
+impl Killer {
+    /// Connects beside `database`; `None` where there are no connections to cut.
+    pub async fn on(database: &TestDatabase) -> Option<Self> {
+        match &database.place {
+            Place::File { .. } => None,
+            Place::Server { server, database } => {
+                let connection = MySqlConnection::connect(server).await.unwrap();
+                Some(Self { connection, database: database.clone() })
+            }
+        }
+    }
+
+    /// Cuts all connections to the database, whatever they are at.
+    pub async fn cut_all(&mut self) {
+        let query = "SELECT CAST(id AS SIGNED) FROM information_schema.processlist WHERE db = ?";
+        let ids: Vec<i64> =
+            sqlx::query_scalar(query).bind(&self.database).fetch_all(&mut self.connection).await.unwrap();
+        for id in ids {
+            // It may have gone by itself since.
+            drop(sqlx::raw_sql(AssertSqlSafe(format!("KILL {id}"))).execute(&mut self.connection).await);
+        }
+    }
+}
+
+/// A port of this machine that nobody listens on now.
+#[must_use]
+pub fn unused_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

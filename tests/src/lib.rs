@@ -15,12 +15,15 @@
 
 pub mod database;
 pub mod engine;
+pub mod events;
+pub mod log;
 
 use std::future::Future;
 use std::time::Duration;
 
 pub use database::TestDatabase;
 pub use engine::Engine;
+pub use log::Log;
 
 /// Longest wait for anything: long enough for a loaded machine, short enough to name what hangs.
 const WAIT_MAX: Duration = Duration::from_secs(60);

@@ -1,0 +1,128 @@
+//! Certificates and the keyring (E10, E11): one active version an id, and one keyring.
+
+use db::{CertificateRow, Database, KeyringRow, SealedKey};
+use eventflow_tests::events::at;
+use eventflow_tests::{TestDatabase, on_every_engine, within};
+use futures::future::join_all;
+
+fn certificate(id: &str, seed: u8) -> CertificateRow {
+    CertificateRow {
+        id: id.to_owned(),
+        role: "spoke".to_owned(),
+        service: "shop".to_owned(),
+        fingerprint: [seed; 32],
+        cert: vec![0, 255, seed],
+        key: Some(SealedKey { dek_id: "dek".to_owned(), nonce: vec![0; 12], sealed: vec![0, 1, 255] }),
+        issuer: "spoke-issuing".to_owned(),
+        not_before: at(0),
+        not_after: at(1_000),
+        version: 0,
+        revoked: None,
+    }
+}
+
+fn keyring(id: &str) -> KeyringRow {
+    KeyringRow {
+        kek_id: id.to_owned(),
+        kdf: "argon2id".to_owned(),
+        memory_kib: 65_536,
+        passes: 3,
+        lanes: 4,
+        salt: vec![0, 1, 2],
+        dek_id: "dek".to_owned(),
+        wrapped: vec![255; 48],
+        nonce: vec![7; 12],
+        created: at(0),
+    }
+}
+
+on_every_engine! {
+    async fn a_certificate_is_read_by_id_and_by_fingerprint(database: &TestDatabase) {
+        let handle = database.open().await;
+        let certificates = handle.certificates();
+        let row = certificate("shop.1", 1);
+        assert!(certificates.persist(&row).await.unwrap());
+        assert_eq!(certificates.active("shop.1").await.unwrap(), Some(row.clone()));
+        assert_eq!(certificates.by_fingerprint(&[1; 32]).await.unwrap(), Some(row));
+        assert_eq!(certificates.active("SHOP.1").await.unwrap(), None);
+        assert_eq!(certificates.by_fingerprint(&[2; 32]).await.unwrap(), None);
+        handle.close().await;
+    }
+
+    async fn an_id_has_one_active_certificate(database: &TestDatabase) {
+        let handle = database.open().await;
+        let certificates = handle.certificates();
+        assert!(certificates.persist(&certificate("shop.1", 1)).await.unwrap());
+        assert!(!certificates.persist(&certificate("shop.1", 2)).await.unwrap());
+        assert_eq!(certificates.active("shop.1").await.unwrap().unwrap().fingerprint, [1; 32]);
+        handle.close().await;
+    }
+
+    async fn of_many_hubs_that_make_one_certificate_at_once_one_wins(database: &TestDatabase) {
+        let mut handles = Vec::new();
+        for _ in 0..6 {
+            handles.push(database.open().await);
+        }
+        let persisting = handles.iter().enumerate().map(|(seed, handle)| {
+            let row = certificate("root", u8::try_from(seed).unwrap());
+            async move { handle.certificates().persist(&row).await.unwrap() }
+        });
+        let won = within("the certificates", join_all(persisting)).await;
+        assert_eq!(won.iter().filter(|won| **won).count(), 1, "{won:?}");
+        assert_eq!(database.number("SELECT COUNT(*) FROM certificate").await, 1);
+        join_all(handles.iter().map(Database::close)).await;
+    }
+
+    async fn a_revoked_certificate_frees_its_id_and_is_still_known(database: &TestDatabase) {
+        let handle = database.open().await;
+        let certificates = handle.certificates();
+        for seed in 1..=3 {
+            assert!(certificates.persist(&certificate("shop.1", seed)).await.unwrap());
+            assert!(certificates.revoke("shop.1", at(i64::from(seed))).await.unwrap());
+            assert!(!certificates.revoke("shop.1", at(99)).await.unwrap(), "there is no active one");
+            let revoked = certificates.by_fingerprint(&[seed; 32]).await.unwrap().unwrap();
+            assert_eq!((revoked.version, revoked.revoked), (u32::from(seed), Some(at(i64::from(seed)))));
+        }
+        assert_eq!(certificates.active("shop.1").await.unwrap(), None);
+        handle.close().await;
+    }
+
+    async fn what_is_past_its_validity_is_revoked_and_the_rest_stays(database: &TestDatabase) {
+        let handle = database.open().await;
+        let certificates = handle.certificates();
+        certificates.persist(&certificate("old", 1)).await.unwrap();
+        certificates.persist(&CertificateRow { not_after: at(5_000), ..certificate("new", 2) }).await.unwrap();
+        assert_eq!(certificates.revoke_expired(at(2_000)).await.unwrap(), 1);
+        assert_eq!(certificates.revoke_expired(at(2_000)).await.unwrap(), 0);
+        assert_eq!(certificates.active("old").await.unwrap(), None);
+        assert!(certificates.active("new").await.unwrap().is_some());
+        handle.close().await;
+    }
+
+    async fn there_is_one_active_keyring(database: &TestDatabase) {
+        let handle = database.open().await;
+        let certificates = handle.certificates();
+        assert_eq!(certificates.keyring_active().await.unwrap(), None);
+        assert!(certificates.persist_keyring(&keyring("one")).await.unwrap());
+        assert!(!certificates.persist_keyring(&keyring("two")).await.unwrap());
+        assert_eq!(certificates.keyring_active().await.unwrap(), Some(keyring("one")));
+        handle.close().await;
+    }
+
+    async fn certificates_are_listed_a_page_at_a_time(database: &TestDatabase) {
+        let handle = database.open().await;
+        let certificates = handle.certificates();
+        for (seed, id) in (1..).zip(["b", "a", "c"]) {
+            certificates.persist(&certificate(id, seed)).await.unwrap();
+        }
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let rows = certificates.page(after.as_deref(), 2).await.unwrap();
+            let Some(last) = rows.last() else { break };
+            after = Some(last.id.clone());
+            found.extend(rows.into_iter().map(|row| row.id));
+        }
+        assert_eq!(found, ["a", "b", "c"]);
+        handle.close().await;
+    }
+}

@@ -1,0 +1,17 @@
+//! What the log promises, on every engine alike: each spec here runs on SQLite, MariaDB and MySQL.
+
+mod append;
+mod batches;
+mod certificates;
+mod commits;
+mod deletes;
+mod expectations;
+mod faults;
+mod groups;
+mod hubs;
+mod journal;
+mod links;
+mod matching;
+mod publishers;
+mod reads;
+mod schema;
