@@ -1,7 +1,9 @@
 //! Connections and pools of any engine, with one way to run a [`Statement`].
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use futures::TryStreamExt as _;
 use sqlx::mysql::{MySqlArguments, MySqlConnection, MySqlPool};
 use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqlitePool};
 use sqlx::{Arguments as _, Error, MySql, Sqlite};
@@ -30,6 +32,34 @@ impl Pools {
                 Ok(query.fetch_all(pool).await?.into_iter().map(Row::MySql).collect())
             }
         }
+    }
+
+    /// Hands the rows that the statement answers with to `take`, one by one, until it breaks off.
+    pub(crate) async fn each<E: From<Error>>(
+        &self,
+        statement: &Statement,
+        values: &[Value<'_>],
+        mut take: impl FnMut(Row) -> Result<ControlFlow<()>, E> + Send,
+    ) -> Result<(), E> {
+        match self {
+            Self::Sqlite(pool) => {
+                let mut rows = sqlx::query_with(statement.sqlite, sqlite_arguments(values)?).fetch(pool);
+                while let Some(row) = rows.try_next().await? {
+                    if take(Row::Sqlite(row))?.is_break() {
+                        break;
+                    }
+                }
+            }
+            Self::MySql(pool) => {
+                let mut rows = sqlx::query_with(statement.mysql, mysql_arguments(values)?).fetch(pool);
+                while let Some(row) = rows.try_next().await? {
+                    if take(Row::MySql(row))?.is_break() {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     pub(crate) async fn close(&self) {
@@ -64,14 +94,22 @@ pub(crate) enum Transaction {
 
 impl Transaction {
     /// Runs a statement and says how many rows it matched.
-    pub(crate) async fn execute(&mut self, statement: &Statement, values: &[Value<'_>]) -> Result<u64, Error> {
+    pub(crate) async fn execute(
+        &mut self,
+        statement: &Statement,
+        values: &[Value<'_>],
+    ) -> Result<u64, Error> {
         match self {
             Self::Sqlite(transaction, _) => sqlite_execute(transaction, statement, values).await,
             Self::MySql(transaction) => mysql_execute(transaction, statement, values).await,
         }
     }
 
-    pub(crate) async fn rows(&mut self, statement: &Statement, values: &[Value<'_>]) -> Result<Vec<Row>, Error> {
+    pub(crate) async fn rows(
+        &mut self,
+        statement: &Statement,
+        values: &[Value<'_>],
+    ) -> Result<Vec<Row>, Error> {
         match self {
             Self::Sqlite(transaction, _) => sqlite_rows(transaction, statement, values).await,
             Self::MySql(transaction) => mysql_rows(transaction, statement, values).await,
@@ -95,14 +133,22 @@ pub(crate) enum Connection {
 
 impl Connection {
     /// Runs a statement and says how many rows it matched.
-    pub(crate) async fn execute(&mut self, statement: &Statement, values: &[Value<'_>]) -> Result<u64, Error> {
+    pub(crate) async fn execute(
+        &mut self,
+        statement: &Statement,
+        values: &[Value<'_>],
+    ) -> Result<u64, Error> {
         match self {
             Self::Sqlite(connection) => sqlite_execute(connection, statement, values).await,
             Self::MySql(connection) => mysql_execute(connection, statement, values).await,
         }
     }
 
-    pub(crate) async fn rows(&mut self, statement: &Statement, values: &[Value<'_>]) -> Result<Vec<Row>, Error> {
+    pub(crate) async fn rows(
+        &mut self,
+        statement: &Statement,
+        values: &[Value<'_>],
+    ) -> Result<Vec<Row>, Error> {
         match self {
             Self::Sqlite(connection) => sqlite_rows(connection, statement, values).await,
             Self::MySql(connection) => mysql_rows(connection, statement, values).await,
@@ -112,8 +158,12 @@ impl Connection {
     /// Runs a text as it is, without preparing it: transaction control, settings, migrations.
     pub(crate) async fn run(&mut self, statement: &Statement) -> Result<(), Error> {
         match self {
-            Self::Sqlite(connection) => sqlx::raw_sql(statement.sqlite).execute(&mut **connection).await.map(drop),
-            Self::MySql(connection) => sqlx::raw_sql(statement.mysql).execute(&mut **connection).await.map(drop),
+            Self::Sqlite(connection) => {
+                sqlx::raw_sql(statement.sqlite).execute(&mut **connection).await.map(drop)
+            }
+            Self::MySql(connection) => {
+                sqlx::raw_sql(statement.mysql).execute(&mut **connection).await.map(drop)
+            }
         }
     }
 

@@ -15,12 +15,25 @@ mod failure;
 mod row;
 mod statement;
 
+mod read;
 mod write;
 
+mod certificates;
+mod hubs;
+mod journal;
+mod record;
+
+pub use certificates::{CertificateRow, Certificates, KeyringRow, SealedKey};
 pub use database::Database;
 pub use engine::{Engine, EngineInfo};
 pub use error::{MigrateError, OpenError, UrlError, WriteError};
+pub use hubs::{FIRST_LEASE, HubRow, Hubs, RegisterError};
+pub use journal::{Journal, JournalEntry};
 pub use migrate::Migrated;
+pub use read::{
+    Head, Matching, ReadError, Reader, SCAN_POSITIONS_MAX, Settled, SettledRun, StoredStory, Wanted,
+};
+pub use record::RecordError;
 pub use url::DatabaseUrl;
 pub use write::append::Append;
 pub use write::commits::{Commits, Committed};

@@ -39,6 +39,15 @@ impl Row {
     column!(bytes, Vec<u8>);
     column!(bytes_or_null, Option<Vec<u8>>);
 
+    /// A text that is only looked at.
+    pub(crate) fn text_ref(&self, column: usize) -> Result<&str, RowError> {
+        let value = match self {
+            Self::Sqlite(row) => row.try_get(column),
+            Self::MySql(row) => row.try_get(column),
+        };
+        value.map_err(|error| RowError { reason: error.to_string() })
+    }
+
     /// A number that is never negative.
     pub(crate) fn number(&self, column: usize) -> Result<u64, RowError> {
         let number = self.integer(column)?;
@@ -49,8 +58,9 @@ impl Row {
     /// A number that fits a smaller type.
     pub(crate) fn small<N: TryFrom<i64>>(&self, column: usize) -> Result<N, RowError> {
         let number = self.integer(column)?;
-        N::try_from(number)
-            .map_err(|_| RowError { reason: format!("column {column} holds {number}, which is out of range") })
+        N::try_from(number).map_err(|_| RowError {
+            reason: format!("column {column} holds {number}, which is out of range"),
+        })
     }
 
     pub(crate) fn position(&self, column: usize) -> Result<Position, RowError> {
@@ -75,7 +85,7 @@ impl Row {
         column: usize,
         parse: impl FnOnce(&str) -> Result<T, NameError>,
     ) -> Result<T, RowError> {
-        parse(&self.text(column)?).map_err(|error| RowError { reason: error.to_string() })
+        parse(self.text_ref(column)?).map_err(|error| RowError { reason: error.to_string() })
     }
 
     /// A name that may be missing.

@@ -2,6 +2,7 @@
 
 use proto::Refusal;
 
+use crate::database::reason;
 use crate::row::RowError;
 
 /// Why a read has no answer.
@@ -33,8 +34,10 @@ pub enum ReadError {
 impl From<sqlx::Error> for ReadError {
     fn from(error: sqlx::Error) -> Self {
         match error {
-            sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => Self::Corrupt { reason: error.to_string() },
-            other => Self::Unavailable { reason: other.to_string() },
+            sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => {
+                Self::Corrupt { reason: reason(&error) }
+            }
+            other => Self::Unavailable { reason: reason(&other) },
         }
     }
 }

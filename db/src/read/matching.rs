@@ -115,7 +115,7 @@ impl Reader {
         after: Position,
         head: Position,
         size: Size,
-        wanted: impl Fn(&EventRow) -> Result<bool, RowError> + Send,
+        wanted: impl Fn(&EventRow) -> Result<bool, RowError> + Send + Sync,
     ) -> Result<(Sifted, Position), ReadError> {
         let upto = head.min(Position(after.0.saturating_add(SCAN_POSITIONS_MAX)));
         let range = [cursor(after), cursor(upto)];

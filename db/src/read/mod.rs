@@ -22,6 +22,7 @@ use std::sync::atomic::AtomicUsize;
 use proto::Position;
 
 use crate::connection::Pools;
+use crate::database::Database;
 use crate::statement::{Statement, Value};
 
 pub use error::ReadError;
@@ -48,11 +49,15 @@ pub struct Head {
     pub incarnation: u64,
 }
 
-impl Reader {
-    pub(crate) fn new(pools: Pools) -> Self {
-        Self { pools, bytes_per_event: Arc::new(AtomicUsize::new(0)) }
+impl Database {
+    /// The reading end of the log.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader { pools: self.reading().clone(), bytes_per_event: Arc::new(AtomicUsize::new(0)) }
     }
+}
 
+impl Reader {
     /// Where the log ends now. Every event up to there can be read from now on.
     ///
     /// # Errors

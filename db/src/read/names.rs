@@ -33,7 +33,8 @@ impl Reader {
         loop {
             // No name sorts before the empty text, and none is equal to it.
             let last = pids.last().or(after).map_or("", Pid::as_str);
-            let rows = self.pools.rows(&NEXT_PIDS, &[Value::Text(domain.as_str()), Value::Text(last)]).await?;
+            let rows =
+                self.pools.rows(&NEXT_PIDS, &[Value::Text(domain.as_str()), Value::Text(last)]).await?;
             for row in &rows {
                 if pids.last().map(Pid::as_str) == Some(row.text_ref(0)?) {
                     continue;

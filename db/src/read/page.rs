@@ -67,8 +67,7 @@ impl Reader {
             return Err(ReadError::NotFound { what: format!("event {id}, which was deleted,") });
         }
         let position = row.position()?;
-        let sifted =
-            Sifted { stored: vec![row.stored()?], last: Some(position), ended: Ended::NoMoreRows };
+        let sifted = Sifted { stored: vec![row.stored()?], last: Some(position), ended: Ended::NoMoreRows };
         self.events_page(sifted, position).await
     }
 

@@ -75,7 +75,7 @@ impl Reader {
         statement: &Statement,
         values: &[Value<'_>],
         size: Size,
-        wanted: impl Fn(&EventRow) -> Result<bool, RowError> + Send,
+        wanted: impl Fn(&EventRow) -> Result<bool, RowError> + Send + Sync,
     ) -> Result<Sifted, ReadError> {
         let mut values = values.to_vec();
         values.push(Value::Integer(i64::from(size.rows)));

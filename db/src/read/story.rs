@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use proto::{Attempt, Domain, Event, EventId, EventName, GroupName, NameFilter, Position, Timestamp};
+use proto::{Attempt, Domain, Event, EventId, GroupName, NameFilter, Position, Timestamp};
 
 use super::groups::name_filter;
 use super::settlements::retry;
@@ -74,11 +74,11 @@ impl Reader {
             return Ok(story);
         }
         let slot = row.slot()?;
-        let sifted =
-            Sifted { stored: vec![row.stored()?], last: Some(position), ended: Ended::NoMoreRows };
+        let sifted = Sifted { stored: vec![row.stored()?], last: Some(position), ended: Ended::NoMoreRows };
         let event = self.with_links(sifted).await?.events.pop();
         // A run that has the event starts after this.
-        let before = Value::Integer(i64::try_from(position.0.saturating_sub(RUN_POSITIONS_MAX)).unwrap_or(0) - 1);
+        let before =
+            Value::Integer(i64::try_from(position.0.saturating_sub(RUN_POSITIONS_MAX)).unwrap_or(0) - 1);
         let at = Value::number(position.0);
         if let (Some(event), Some(_)) = (&event, published) {
             let runs = self.pools.rows(&OF_EVENT, &[before, at, at, Value::Integer(i64::from(slot))]).await?;
@@ -104,7 +104,7 @@ fn has(run: &Row, event: &Event) -> Result<bool, RowError> {
     }
     match name_filter(run.text_or_null(3)?.as_deref())? {
         NameFilter::All => Ok(true),
-        NameFilter::Only(names) => Ok(names.iter().any(|name: &EventName| *name == event.name)),
+        NameFilter::Only(names) => Ok(names.iter().any(|name| *name == event.name)),
     }
 }
 

@@ -1,0 +1,130 @@
+//! The log table: connects, disconnects and errors, for people. It is not the event log.
+//!
+//! Old entries are moved to an archive of the same shape and keep their numbers.
+
+use proto::Timestamp;
+use proto::limits::PAGE_EVENTS_MAX;
+
+use crate::database::Database;
+use crate::record::RecordError;
+use crate::row::{Row, RowError};
+use crate::statement::{Statement, Value};
+
+/// Longest agent, in characters. Longer is cut.
+const AGENT_CHARS_MAX: usize = 128;
+
+/// Longest message, in characters. Longer is cut: four bytes each still fit the column.
+const MESSAGE_CHARS_MAX: usize = 16_000;
+
+const INSERT: Statement = Statement::each(
+    include_str!("../../sql/sqlite/log/insert.sql"),
+    include_str!("../../sql/mysql/log/insert.sql"),
+);
+const PAGE: Statement = Statement::same(include_str!("../../sql/log/page.sql"));
+const ARCHIVED: Statement = Statement::same(include_str!("../../sql/log_archive/page.sql"));
+const BOUND: Statement = Statement::same(include_str!("../../sql/log/archive_bound.sql"));
+const COPY: Statement = Statement::same(include_str!("../../sql/log_archive/insert.sql"));
+const DELETE: Statement = Statement::same(include_str!("../../sql/log/delete_archived.sql"));
+
+/// One entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalEntry {
+    /// Its number; later entries have larger ones.
+    pub id: u64,
+    /// When it was written, by the database's clock.
+    pub timestamp: Timestamp,
+    /// Who wrote it.
+    pub agent: String,
+    /// What happened.
+    pub message: String,
+    /// Details of an error, as JSON.
+    pub error: Option<String>,
+}
+
+/// The journal of a database.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    database: Database,
+}
+
+impl Database {
+    /// The journal, for people.
+    #[must_use]
+    pub fn journal(&self) -> Journal {
+        Journal { database: self.clone() }
+    }
+}
+
+impl Journal {
+    /// Writes an entry. `error` is JSON text or nothing.
+    ///
+    /// # Errors
+    /// [`RecordError::Unavailable`]; written again, it may be there twice.
+    pub async fn write(&self, agent: &str, message: &str, error: Option<&str>) -> Result<(), RecordError> {
+        let agent: String = agent.chars().take(AGENT_CHARS_MAX).collect();
+        let message: String = message.chars().take(MESSAGE_CHARS_MAX).collect();
+        let mut transaction = self.database.side().await?;
+        let values = [Value::Text(&agent), Value::Text(&message), Value::text_or_null(error)];
+        transaction.execute(&INSERT, &values).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Entries after one, by number; at most [`PAGE_EVENTS_MAX`]. None: there are no more.
+    ///
+    /// # Errors
+    /// [`RecordError`]; asking again is safe.
+    pub async fn page(&self, after: u64, limit: u32) -> Result<Vec<JournalEntry>, RecordError> {
+        self.entries(&PAGE, after, limit).await
+    }
+
+    /// The same of the archive.
+    ///
+    /// # Errors
+    /// [`RecordError`]; asking again is safe.
+    pub async fn archived(&self, after: u64, limit: u32) -> Result<Vec<JournalEntry>, RecordError> {
+        self.entries(&ARCHIVED, after, limit).await
+    }
+
+    /// Moves the entries from before a time into the archive and says how many they were. It goes
+    /// in batches, so a call that fails halfway has moved some; calling again moves the rest.
+    ///
+    /// # Errors
+    /// [`RecordError::Unavailable`]; asking again is safe.
+    pub async fn archive(&self, before: Timestamp) -> Result<u64, RecordError> {
+        let before = Value::Integer(before.millis());
+        let mut moved = 0;
+        loop {
+            let mut transaction = self.database.side().await?;
+            let rows = transaction.rows(&BOUND, &[before]).await?;
+            let Some(bound) = rows.first().map(|row| row.integer_or_null(0)).transpose()?.flatten() else {
+                return Ok(moved);
+            };
+            let batch = [Value::Integer(bound), before];
+            transaction.execute(&COPY, &batch).await?;
+            moved += transaction.execute(&DELETE, &batch).await?;
+            transaction.commit().await?;
+        }
+    }
+
+    async fn entries(
+        &self,
+        statement: &Statement,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<JournalEntry>, RecordError> {
+        let after = Value::Integer(i64::try_from(after).unwrap_or(i64::MAX));
+        let limit = Value::Integer(i64::from(limit.clamp(1, PAGE_EVENTS_MAX)));
+        let rows = self.database.reading().rows(statement, &[after, limit]).await?;
+        Ok(rows.iter().map(entry).collect::<Result<_, _>>()?)
+    }
+}
+
+fn entry(row: &Row) -> Result<JournalEntry, RowError> {
+    Ok(JournalEntry {
+        id: row.number(0)?,
+        timestamp: row.timestamp(1)?,
+        agent: row.text(2)?,
+        message: row.text(3)?,
+        error: row.text_or_null(4)?,
+    })
+}
