@@ -19,6 +19,8 @@ pub mod refusal;
 pub mod report;
 pub mod wire;
 
+pub mod session;
+
 pub use event::{Cpid, Data, Event, EventError, Metadata, NewEvent, slot};
 pub use filter::{Expectation, Expected, NameFilter, Order, Start, Topic};
 pub use name::{Domain, Eid, EventId, EventName, GroupName, HubId, NameError, Pid, ServiceName};

@@ -63,3 +63,22 @@ pub const REASON_CHARS_MAX: usize = 512;
 
 /// Slots of a consumer group: the unit in which its work is spread over hubs.
 pub const SLOTS_PER_GROUP: u16 = 64;
+
+/// Answers in one message. A spoke says more in several messages; more in one closes the connection.
+pub const ANSWERS_PER_MESSAGE_MAX: usize = 4_096;
+
+/// Characters of the software that a spoke names in its Hello. More closes the connection.
+pub const SOFTWARE_CHARS_MAX: usize = 64;
+
+/// Milliseconds that a failed delivery can be put off by its consumer: a day. More is cut.
+pub const RETRY_AFTER_MS_MAX: u32 = 24 * 60 * 60 * 1_000;
+
+/// Pings that may wait for their answer to be sent. An end that sends more without reading what it
+/// asked for has its connection closed.
+pub const PINGS_WAITING_MAX: usize = 16;
+
+/// Messages that may wait to be sent to a spoke before the hub stops reading what it says.
+pub const UNSENT_MESSAGES_MAX: usize = 16_384;
+
+/// Bytes, roughly, that may wait to be sent to a spoke before the hub stops reading what it says.
+pub const UNSENT_BYTES_MAX: usize = 8 << 20;

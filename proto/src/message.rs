@@ -122,7 +122,7 @@ pub enum Offer {
 /// A wish to consume.
 #[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
 pub struct Consume {
-    /// The spoke's number for it, unused on this connection.
+    /// The spoke's number for it, larger than every one before it on this connection.
     pub listener: ListenerId,
     /// The group.
     pub group: GroupName,
@@ -139,7 +139,7 @@ pub struct Consume {
 /// A wish to be told.
 #[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
 pub struct Subscribe {
-    /// The spoke's number for it, unused on this connection.
+    /// The spoke's number for it, larger than every one before it on this connection.
     pub listener: ListenerId,
     /// What it gets; `None` is every domain.
     pub topic: Option<Topic>,

@@ -1,0 +1,150 @@
+//! What a request may hold, checked at both ends: the spoke tells its caller, the hub closes.
+//!
+//! Wishes above a limit that is only a wish (credit, page sizes, reasons) are cut, not refused.
+
+use super::Violation;
+use crate::event::NewEvent;
+use crate::filter::{NameFilter, Topic};
+use crate::limits::{
+    CPIDS_PER_EVENT_MAX, CREDIT_EVENTS_MAX, EIDS_PER_EVENT_MAX, EVENTS_PER_APPEND_MAX, METADATA_BYTES_MAX,
+    METADATA_ENTRIES_MAX, NAMES_PER_FILTER_MAX, PAGE_EVENTS_MAX, REASON_CHARS_MAX, RETRY_AFTER_MS_MAX,
+};
+use crate::message::{Answer, Offer, Request, Verdict};
+use crate::read::Query;
+use crate::refusal::Refusal;
+
+/// Checks every list of `request` and cuts its wishes.
+pub(super) fn bound_request(request: &mut Request) -> Result<(), Violation> {
+    match request {
+        Request::Append { events, offer, expectations } => {
+            within("EVENTS_PER_APPEND_MAX", events.len(), 1, EVENTS_PER_APPEND_MAX)?;
+            within("EVENTS_PER_APPEND_MAX (expectations)", expectations.len(), 0, EVENTS_PER_APPEND_MAX)?;
+            if let Offer::Restore(publishers) = offer {
+                within("one publisher an event", publishers.len(), events.len(), events.len())?;
+            }
+            events.iter().try_for_each(check_event)
+        }
+        Request::Consume(consume) => {
+            consume.credit = consume.credit.clamp(1, CREDIT_EVENTS_MAX);
+            check_topic(&consume.topic)
+        }
+        Request::Subscribe(subscribe) => {
+            subscribe.credit = subscribe.credit.min(CREDIT_EVENTS_MAX);
+            subscribe.topic.as_ref().map_or(Ok(()), check_topic)
+        }
+        Request::Read(query) => bound_query(query),
+        Request::Leave(_)
+        | Request::Link(_)
+        | Request::DeleteEvent(_)
+        | Request::DeleteEventlog { .. }
+        | Request::Groups { .. }
+        | Request::Group(_)
+        | Request::Story(_) => Ok(()),
+    }
+}
+
+/// Counts only: the data is parsed where it is about to be stored.
+fn check_event(event: &NewEvent) -> Result<(), Violation> {
+    within("EIDS_PER_EVENT_MAX", event.eids.len(), 0, EIDS_PER_EVENT_MAX)?;
+    within("CPIDS_PER_EVENT_MAX", event.cpids.len(), 0, CPIDS_PER_EVENT_MAX)?;
+    let metadata = &event.metadata.0;
+    within("METADATA_ENTRIES_MAX", metadata.len(), 0, METADATA_ENTRIES_MAX)?;
+    let bytes = metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
+    within("METADATA_BYTES_MAX", bytes, 0, METADATA_BYTES_MAX)
+}
+
+fn check_topic(topic: &Topic) -> Result<(), Violation> {
+    check_names(&topic.names)
+}
+
+fn check_names(names: &NameFilter) -> Result<(), Violation> {
+    match names {
+        NameFilter::All => Ok(()),
+        NameFilter::Only(names) => {
+            within("NAMES_PER_FILTER_MAX", names.len(), 1, NAMES_PER_FILTER_MAX)?;
+            if names.is_sorted_by(|one, next| one < next) { Ok(()) } else { Err(Violation::UnsortedNames) }
+        }
+    }
+}
+
+fn bound_query(query: &mut Query) -> Result<(), Violation> {
+    match query {
+        Query::ById(_) => Ok(()),
+        Query::Eventlog { names, limit, .. } => {
+            *limit = (*limit).min(PAGE_EVENTS_MAX);
+            check_names(names)
+        }
+        Query::Log { limit, .. }
+        | Query::ByCpid { limit, .. }
+        | Query::ByEid { limit, .. }
+        | Query::Pids { limit, .. }
+        | Query::Domains { limit, .. } => {
+            *limit = (*limit).min(PAGE_EVENTS_MAX);
+            Ok(())
+        }
+    }
+}
+
+/// Cuts the reason and the delay of `answer`.
+pub(super) fn bound_answer(answer: &mut Answer) {
+    match &mut answer.verdict {
+        Verdict::Fail { reason, after_ms } => {
+            cut(reason);
+            *after_ms = after_ms.map(|millis| millis.min(RETRY_AFTER_MS_MAX));
+        }
+        Verdict::Park { reason } => cut(reason),
+        Verdict::Ack | Verdict::Release | Verdict::Progress => {}
+    }
+}
+
+/// Cuts the text of `refusal`, where it has one.
+pub(super) fn bound_refusal(refusal: &mut Refusal) {
+    match refusal {
+        Refusal::Invalid { reason } | Refusal::Denied { reason } | Refusal::Unavailable { reason } => {
+            cut(reason)
+        }
+        Refusal::NotFound { what } => cut(what),
+        Refusal::Conflict { .. }
+        | Refusal::WrongVersion { .. }
+        | Refusal::LogRegressed { .. }
+        | Refusal::Stopping => {}
+    }
+}
+
+/// Cuts `text` to [`REASON_CHARS_MAX`] characters.
+pub(super) fn cut(text: &mut String) {
+    if text.len() > REASON_CHARS_MAX
+        && let Some((end, _)) = text.char_indices().nth(REASON_CHARS_MAX)
+    {
+        text.truncate(end);
+    }
+}
+
+/// Whether `found` is within `min` to `max`.
+pub(super) fn within(limit: &'static str, found: usize, min: usize, max: usize) -> Result<(), Violation> {
+    if (min..=max).contains(&found) { Ok(()) } else { Err(Violation::Limit { limit, found, min, max }) }
+}
+
+/// What `request` counts in the window of unanswered bytes, the same at both ends.
+pub(super) fn weight(request: &Request) -> usize {
+    const SMALL: usize = 256;
+    match request {
+        Request::Append { events, .. } => events.iter().map(NewEvent::weight).sum(),
+        _ => SMALL,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_cut_between_characters() {
+        let mut reason = "ö".repeat(REASON_CHARS_MAX + 7);
+        cut(&mut reason);
+        assert_eq!(reason.chars().count(), REASON_CHARS_MAX);
+        let mut short = "ö".repeat(REASON_CHARS_MAX);
+        cut(&mut short);
+        assert_eq!(short.chars().count(), REASON_CHARS_MAX);
+    }
+}

@@ -1,0 +1,416 @@
+//! The spoke's end, over all of its connections.
+//!
+//! It outlives a connection: what was asked and not answered is asked again after the next Welcome,
+//! in the old order and after the listeners, so every request is answered exactly once. Appends
+//! carry the ids of their events, so the hub knows them again. What was delivered on an earlier
+//! link is dead: it comes again, and its late answers are dropped here.
+
+mod asked;
+mod event;
+mod listeners;
+mod outbox;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use self::asked::{Answered, Requests};
+pub use self::asked::{RequestError, RequestKey};
+pub use self::event::{FromHub, Listen};
+use self::listeners::Listeners;
+use self::outbox::Outbox;
+use super::bounds::bound_answer;
+use super::liveness::Liveness;
+use super::violation::Violation;
+use crate::limits::{FRAME_BYTES_BEFORE_WELCOME, FRAME_BYTES_MAX, PINGS_WAITING_MAX, SOFTWARE_CHARS_MAX};
+use crate::message::{Answer, Hello, HubMessage, PROTOCOL_VERSION, Reply, Request, Welcome};
+use crate::number::{ListenerId, RequestId};
+use crate::refusal::Refusal;
+use crate::wire;
+
+/// What a spoke decides about its connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpokeSessionConfig {
+    /// Software and version, for the hub's logs; cut to [`SOFTWARE_CHARS_MAX`] characters.
+    pub software: String,
+    /// The hub must have said Welcome within this time.
+    pub welcome_within: Duration,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Down,
+    /// Welcome must come before the deadline.
+    Greeting {
+        deadline: Duration,
+    },
+    Open(Liveness),
+    /// The hub goes away, or refuses as one that is stopping: nothing new is asked on this link.
+    Closing(Liveness),
+}
+
+/// The spoke's end of its connections, one after the other.
+#[derive(Debug)]
+pub struct SpokeSession {
+    config: SpokeSessionConfig,
+    phase: Phase,
+    link: u64,
+    incarnation: Option<u64>,
+    requests: Requests,
+    listeners: Listeners,
+    outbox: Outbox,
+    events: VecDeque<FromHub>,
+}
+
+impl SpokeSession {
+    /// A spoke without a connection.
+    #[must_use]
+    pub fn new(mut config: SpokeSessionConfig) -> Self {
+        config.software = config.software.chars().take(SOFTWARE_CHARS_MAX).collect();
+        Self {
+            config,
+            phase: Phase::Down,
+            link: 0,
+            incarnation: None,
+            requests: Requests::default(),
+            listeners: Listeners::default(),
+            outbox: Outbox::default(),
+            events: VecDeque::new(),
+        }
+    }
+
+    // ---- handle: what came from outside
+
+    /// A connection was made. Nothing is said on it but Hello until Welcome has come.
+    pub fn connected(&mut self, now: Duration) {
+        self.disconnected();
+        self.link += 1;
+        self.phase = Phase::Greeting { deadline: now.saturating_add(self.config.welcome_within) };
+        self.outbox.hello(Hello {
+            protocol_min: PROTOCOL_VERSION,
+            protocol_max: PROTOCOL_VERSION,
+            software: self.config.software.clone(),
+        });
+    }
+
+    /// The connection is gone. Listeners that were leaving are closed: the hub has released what
+    /// they held.
+    pub fn disconnected(&mut self) {
+        if matches!(self.phase, Phase::Down) {
+            return;
+        }
+        self.phase = Phase::Down;
+        self.outbox.clear();
+        self.requests.unsay();
+        for listener in self.listeners.unsay() {
+            self.events.push_back(FromHub::ListenerClosed { listener, refusal: None });
+        }
+    }
+
+    /// Takes one frame's payload; [`SpokeSession::poll_event`] then says what it meant.
+    ///
+    /// # Errors
+    /// [`Violation`]: the connection is to be closed, and `disconnected` to be called.
+    pub fn handle_frame(&mut self, frame: &[u8], now: Duration) -> Result<(), Violation> {
+        let max = self.frame_bytes_max();
+        if frame.len() > max {
+            return Err(Violation::FrameTooLarge { found: frame.len(), max });
+        }
+        let message = wire::decode(frame)?;
+        match &mut self.phase {
+            Phase::Down => {
+                return Err(Violation::OutOfTurn { what: "a message", when: "without a connection" });
+            }
+            Phase::Greeting { .. } => {
+                if !matches!(message, HubMessage::Welcome(_) | HubMessage::GoAway { .. }) {
+                    return Err(Violation::OutOfTurn { what: "a message", when: "before Welcome" });
+                }
+            }
+            Phase::Open(liveness) | Phase::Closing(liveness) => liveness.heard(now),
+        }
+        match message {
+            HubMessage::Welcome(welcome) => self.welcomed(welcome, now),
+            HubMessage::GoAway { reason, retry_after_ms } => {
+                self.close();
+                let retry_after = Duration::from_millis(u64::from(retry_after_ms));
+                self.events.push_back(FromHub::GoAway { reason, retry_after });
+                Ok(())
+            }
+            HubMessage::Reply { id, outcome } => self.replied(id, outcome),
+            HubMessage::Ping(number) => {
+                super::bounds::within("PINGS_WAITING_MAX", self.outbox.pongs() + 1, 0, PINGS_WAITING_MAX)?;
+                self.outbox.pong(number);
+                Ok(())
+            }
+            HubMessage::Pong(_) => Ok(()),
+            HubMessage::Deliver { listener, attempt, event } => {
+                if self.listeners.delivered(listener)? {
+                    self.events.push_back(FromHub::Delivered { listener, link: self.link, attempt, event });
+                }
+                Ok(())
+            }
+            HubMessage::Push { listener, event } => {
+                if self.listeners.pushed(listener, event.position)? {
+                    self.events.push_back(FromHub::Pushed { listener, event });
+                }
+                Ok(())
+            }
+            HubMessage::Lagged { listener, behind } => {
+                if self.listeners.lagged(listener)? {
+                    self.events.push_back(FromHub::Lagged { listener, behind });
+                }
+                Ok(())
+            }
+            HubMessage::CaughtUp { listener, position } => {
+                if self.listeners.caught_up(listener, position)? {
+                    self.events.push_back(FromHub::CaughtUp { listener, position });
+                }
+                Ok(())
+            }
+            HubMessage::Dropped { listener, refusal } => self.dropped(listener, refusal),
+        }
+    }
+
+    /// Does what is due at `now`: pings a silent hub, gives up one that stays silent.
+    ///
+    /// # Errors
+    /// [`Violation::Late`] or [`Violation::Silent`]: the connection is to be closed, and
+    /// `disconnected` to be called.
+    pub fn handle_timeout(&mut self, now: Duration) -> Result<(), Violation> {
+        match &mut self.phase {
+            Phase::Down => Ok(()),
+            Phase::Greeting { deadline } if now >= *deadline => {
+                Err(Violation::Late { what: "Welcome", within: self.config.welcome_within })
+            }
+            Phase::Greeting { .. } => Ok(()),
+            Phase::Open(liveness) | Phase::Closing(liveness) => {
+                if let Some(number) = liveness.tick(now)? {
+                    self.outbox.ping(number);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    // ---- what the application wants
+
+    /// Asks for something. It is answered exactly once, by [`FromHub::Answered`] with this key, over
+    /// as many connections as that takes.
+    ///
+    /// The queue of what is asked has no bound of its own: the driver asks
+    /// [`SpokeSession::in_flight`] and lets its callers wait.
+    ///
+    /// # Errors
+    /// [`RequestError`]: nothing was asked.
+    pub fn request(&mut self, body: Request) -> Result<RequestKey, RequestError> {
+        self.requests.add(body)
+    }
+
+    /// Gives up waiting for an answer: none is reported, and nothing is asked again. What was
+    /// asked already may still be done.
+    pub fn forget(&mut self, key: RequestKey) {
+        self.requests.forget(key);
+    }
+
+    /// Opens a consumer or a subscription and keeps it open over reconnects.
+    ///
+    /// [`FromHub::ListenerOpen`] says each time that it is open, [`FromHub::ListenerClosed`] once
+    /// that it is over.
+    ///
+    /// # Errors
+    /// [`RequestError`]: nothing was opened.
+    pub fn listen(&mut self, listen: Listen) -> Result<ListenerId, RequestError> {
+        self.listeners.add(listen)
+    }
+
+    /// Closes a listener. [`FromHub::ListenerClosed`] without a refusal says when all of its
+    /// answers are recorded and the rest is released; until then nothing more comes from it.
+    pub fn leave(&mut self, listener: ListenerId) {
+        if self.listeners.leave(listener) {
+            self.events.push_back(FromHub::ListenerClosed { listener, refusal: None });
+        }
+    }
+
+    /// Answers a delivery of `link`. One of an earlier link is dropped: its delivery comes again.
+    ///
+    /// Whether it was taken.
+    pub fn answer(&mut self, link: u64, mut answer: Answer) -> bool {
+        let alive = link == self.link && matches!(self.phase, Phase::Open(_) | Phase::Closing(_));
+        if !alive || !self.listeners.answered(answer.listener, &answer.verdict) {
+            return false;
+        }
+        bound_answer(&mut answer);
+        self.outbox.answer(answer);
+        true
+    }
+
+    /// Gives back room for `events` events that a subscription was told of, or widens what may be
+    /// in flight to a consumer (whose answers give back by themselves).
+    ///
+    /// It is said in strides of a quarter of the listener's credit.
+    pub fn credit(&mut self, listener: ListenerId, events: u32) {
+        self.listeners.credit(listener, events);
+    }
+
+    /// Says Goodbye when everything that was asked is answered. Nothing may be asked afterwards.
+    pub fn goodbye(&mut self) {
+        self.outbox.goodbye();
+    }
+
+    // ---- poll: what there is to do now
+
+    /// What came from the hub, in order.
+    pub fn poll_event(&mut self) -> Option<FromHub> {
+        self.events.pop_front()
+    }
+
+    /// Appends the next frame's payload to `buffer`. `false` means that there is none.
+    pub fn poll_frame(&mut self, buffer: &mut Vec<u8>) -> bool {
+        match self.phase {
+            Phase::Down => false,
+            Phase::Greeting { .. } => self.outbox.poll_hello(buffer),
+            // Whatever comes up after Goodbye is for another link.
+            Phase::Open(_) | Phase::Closing(_) if self.outbox.is_over() => {
+                self.outbox.poll_signs_of_life(buffer)
+            }
+            Phase::Open(_) => {
+                self.outbox.poll_signs_of_life(buffer)
+                    || self.requests.poll_listen(&mut self.listeners, buffer)
+                    || self.listeners.poll_credit(buffer)
+                    || self.outbox.poll_answers(buffer)
+                    || self.requests.poll_leave(&mut self.listeners, buffer)
+                    || self.requests.poll_request(buffer)
+                    || (self.in_flight() == 0 && self.outbox.poll_goodbye(buffer))
+            }
+            Phase::Closing(_) => {
+                self.outbox.poll_signs_of_life(buffer)
+                    || self.outbox.poll_answers(buffer)
+                    || self.requests.poll_leave(&mut self.listeners, buffer)
+            }
+        }
+    }
+
+    /// When [`SpokeSession::handle_timeout`] is to be called, if it is.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        match &self.phase {
+            Phase::Down => None,
+            Phase::Greeting { deadline } => Some(*deadline),
+            Phase::Open(liveness) | Phase::Closing(liveness) => Some(liveness.due()),
+        }
+    }
+
+    // ---- questions
+
+    /// The largest frame that may come now.
+    #[must_use]
+    pub fn frame_bytes_max(&self) -> usize {
+        match self.phase {
+            Phase::Down | Phase::Greeting { .. } => FRAME_BYTES_BEFORE_WELCOME,
+            Phase::Open(_) | Phase::Closing(_) => FRAME_BYTES_MAX,
+        }
+    }
+
+    /// Requests that are not answered, said or not.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.requests.unanswered()
+    }
+
+    /// Requests that were said on this link and are not answered: what a hub that goes away still owes.
+    #[must_use]
+    pub fn said(&self) -> usize {
+        self.requests.said()
+    }
+
+    /// Deliveries of this link that have no final answer.
+    #[must_use]
+    pub fn unanswered_deliveries(&self) -> usize {
+        self.listeners.in_flight()
+    }
+
+    /// Whether Welcome has come and the hub does not go away.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open(_))
+    }
+
+    /// The number of the newest link, from 1.
+    #[must_use]
+    pub fn link(&self) -> u64 {
+        self.link
+    }
+
+    // ---- made of
+
+    fn close(&mut self) {
+        let phase = std::mem::replace(&mut self.phase, Phase::Down);
+        self.phase = match phase {
+            Phase::Open(liveness) => Phase::Closing(liveness),
+            Phase::Down | Phase::Greeting { .. } | Phase::Closing(_) => phase,
+        };
+    }
+
+    fn welcomed(&mut self, welcome: Welcome, now: Duration) -> Result<(), Violation> {
+        if !matches!(self.phase, Phase::Greeting { .. }) {
+            return Err(Violation::OutOfTurn { what: "Welcome", when: "for a second time" });
+        }
+        if welcome.protocol != PROTOCOL_VERSION {
+            let ours = PROTOCOL_VERSION;
+            return Err(Violation::Version { min: welcome.protocol, max: welcome.protocol, ours });
+        }
+        let keep_alive = Duration::from_millis(u64::from(welcome.keep_alive_ms));
+        self.phase = Phase::Open(Liveness::new(keep_alive, now));
+        let incarnation = welcome.incarnation;
+        self.events.push_back(FromHub::Welcome { link: self.link, welcome });
+        if let Some(before) = self.incarnation.replace(incarnation)
+            && before != incarnation
+        {
+            for (listener, position) in self.listeners.forget_places() {
+                let reason = format!(
+                    "this log is incarnation {incarnation}, the one before was {before}: position {position} means nothing in it; subscribe anew"
+                );
+                let refusal = Some(Refusal::Invalid { reason });
+                self.events.push_back(FromHub::ListenerClosed { listener, refusal });
+            }
+        }
+        Ok(())
+    }
+
+    fn replied(&mut self, id: RequestId, outcome: Result<Reply, Refusal>) -> Result<(), Violation> {
+        match (self.requests.answered(id, &outcome)?, outcome) {
+            (Answered::Request(key), outcome) => self.events.push_back(FromHub::Answered { key, outcome }),
+            (Answered::AskAgain, _) => self.close(),
+            (Answered::Forgotten, _) => {}
+            (Answered::Listen(listener), Ok(reply)) => {
+                if let Reply::Listening { after } = reply
+                    && self.listeners.opened(listener, after)
+                {
+                    self.events.push_back(FromHub::ListenerOpen { listener, after });
+                }
+            }
+            (Answered::Listen(listener), Err(refusal)) => self.refused(listener, refusal),
+            (Answered::Leave(listener), outcome) => {
+                self.listeners.remove(listener);
+                self.events.push_back(FromHub::ListenerClosed { listener, refusal: outcome.err() });
+            }
+        }
+        Ok(())
+    }
+
+    fn dropped(&mut self, listener: ListenerId, refusal: Refusal) -> Result<(), Violation> {
+        self.listeners.check_known("Dropped", listener)?;
+        self.refused(listener, refusal);
+        Ok(())
+    }
+
+    /// Closes a listener, unless the hub is only stopping: then it is said again on the next link.
+    /// One that is leaving is closed by the reply to that.
+    fn refused(&mut self, listener: ListenerId, refusal: Refusal) {
+        if refusal == Refusal::Stopping {
+            self.close();
+            self.listeners.interrupted(listener);
+        } else if self.listeners.refused(listener) {
+            self.events.push_back(FromHub::ListenerClosed { listener, refusal: Some(refusal) });
+        }
+    }
+}

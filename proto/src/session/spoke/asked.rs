@@ -1,0 +1,290 @@
+//! Requests: what was asked, what of it was said on this link, and what came back.
+//!
+//! `waiting` holds what is not said on this link, in the order of its keys; `asked` what is, by the
+//! numbers of the link. A link that ends moves the second before the first.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::listeners::Listeners;
+use crate::event::NewEvent;
+use crate::limits::{FRAME_BYTES_MAX, REQUEST_BYTES_IN_FLIGHT_MAX, REQUESTS_IN_FLIGHT_MAX};
+use crate::message::{Reply, Request};
+use crate::number::{ListenerId, RequestId};
+use crate::refusal::Refusal;
+use crate::session::Violation;
+use crate::session::bounds::{bound_request, weight};
+use crate::wire;
+
+/// A request's number over all links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestKey(pub u64);
+
+/// Why something was not asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// A list of it is too long, too short or not sorted.
+    #[error("the request was not sent: {0}; change it")]
+    OutOfBounds(#[source] Violation),
+    /// It does not fit a frame.
+    #[error("the request was not sent: it has {found} bytes, at most {max} fit a frame; split it")]
+    TooLarge {
+        /// Its bytes.
+        found: usize,
+        /// How many it may have.
+        max: usize,
+    },
+    /// Listeners are opened by `listen` and closed by `leave`.
+    #[error("the request was not sent: listeners are opened and closed by methods of their own; use these")]
+    NotARequest,
+    /// There are as many listeners as one connection may have.
+    #[error("the listener was not opened: there are {max} already; close one, or use another connection")]
+    TooManyListeners {
+        /// How many there may be.
+        max: usize,
+    },
+}
+
+/// What was said under one number of the link.
+#[derive(Debug)]
+struct Asked {
+    weight: usize,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Request(RequestKey, Request),
+    /// Nobody waits for the answer any more.
+    Forgotten,
+    Listen(ListenerId),
+    Leave(ListenerId),
+}
+
+/// What a reply was to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Answered {
+    Request(RequestKey),
+    /// The hub is stopping: it is asked again on the next link.
+    AskAgain,
+    Forgotten,
+    Listen(ListenerId),
+    Leave(ListenerId),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    waiting: VecDeque<(RequestKey, Request)>,
+    asked: BTreeMap<RequestId, Asked>,
+    asked_bytes: usize,
+    /// How many of `asked` are about listeners.
+    about_listeners: usize,
+    last_key: u64,
+    /// It grows over all links, so it does on each.
+    last_id: u64,
+}
+
+impl Requests {
+    pub(super) fn add(&mut self, mut body: Request) -> Result<RequestKey, RequestError> {
+        if matches!(body, Request::Consume(_) | Request::Subscribe(_) | Request::Leave(_)) {
+            return Err(RequestError::NotARequest);
+        }
+        bound_request(&mut body).map_err(RequestError::OutOfBounds)?;
+        check_size(&body)?;
+        self.last_key += 1;
+        let key = RequestKey(self.last_key);
+        self.waiting.push_back((key, body));
+        Ok(key)
+    }
+
+    pub(super) fn forget(&mut self, key: RequestKey) {
+        if let Ok(index) = self.waiting.binary_search_by_key(&key, |(key, _)| *key) {
+            self.waiting.remove(index);
+            return;
+        }
+        let is_it = |asked: &&mut Asked| matches!(&asked.what, What::Request(asked, _) if *asked == key);
+        if let Some(asked) = self.asked.values_mut().find(is_it) {
+            asked.what = What::Forgotten;
+        }
+    }
+
+    /// The link is gone: what it did not answer waits for the next one, before what it did not say.
+    pub(super) fn unsay(&mut self) {
+        for asked in std::mem::take(&mut self.asked).into_values() {
+            if let What::Request(key, body) = asked.what {
+                self.wait_again(key, body);
+            }
+        }
+        self.asked_bytes = 0;
+        self.about_listeners = 0;
+    }
+
+    pub(super) fn unanswered(&self) -> usize {
+        self.waiting.len() + self.said()
+    }
+
+    pub(super) fn said(&self) -> usize {
+        self.asked.len() - self.about_listeners
+    }
+
+    /// Takes the reply to request `id`.
+    pub(super) fn answered(
+        &mut self,
+        id: RequestId,
+        outcome: &Result<Reply, Refusal>,
+    ) -> Result<Answered, Violation> {
+        let asked = self.asked.remove(&id).ok_or(Violation::UnexpectedReply { id })?;
+        self.asked_bytes -= asked.weight;
+        match asked.what {
+            What::Request(key, body) => match outcome {
+                Ok(reply) if !fits(&body, reply) => Err(Violation::WrongReply { id }),
+                Err(Refusal::Stopping) => {
+                    self.wait_again(key, body);
+                    Ok(Answered::AskAgain)
+                }
+                Ok(_) | Err(_) => Ok(Answered::Request(key)),
+            },
+            What::Forgotten => Ok(Answered::Forgotten),
+            What::Listen(listener) => {
+                self.about_listeners -= 1;
+                match outcome {
+                    Ok(Reply::Listening { .. }) | Err(_) => Ok(Answered::Listen(listener)),
+                    Ok(_) => Err(Violation::WrongReply { id }),
+                }
+            }
+            What::Leave(listener) => {
+                self.about_listeners -= 1;
+                match outcome {
+                    Ok(Reply::Left) | Err(_) => Ok(Answered::Leave(listener)),
+                    Ok(_) => Err(Violation::WrongReply { id }),
+                }
+            }
+        }
+    }
+
+    pub(super) fn poll_listen(&mut self, listeners: &mut Listeners, buffer: &mut Vec<u8>) -> bool {
+        let Some((listener, request)) = listeners.next_listen() else { return false };
+        self.about_listeners += 1;
+        self.say(What::Listen(listener), &request, buffer)
+    }
+
+    pub(super) fn poll_leave(&mut self, listeners: &mut Listeners, buffer: &mut Vec<u8>) -> bool {
+        let Some(listener) = listeners.next_leave() else { return false };
+        self.about_listeners += 1;
+        self.say(What::Leave(listener), &Request::Leave(listener), buffer)
+    }
+
+    /// The next request, unless so much is unanswered that the hub would stop reading.
+    pub(super) fn poll_request(&mut self, buffer: &mut Vec<u8>) -> bool {
+        if self.asked.len() >= REQUESTS_IN_FLIGHT_MAX || self.asked_bytes >= REQUEST_BYTES_IN_FLIGHT_MAX {
+            return false;
+        }
+        let Some((key, body)) = self.waiting.pop_front() else { return false };
+        let id = self.next_id();
+        let said = encode(id, &body, buffer);
+        self.remember(id, weight(&body), What::Request(key, body));
+        said
+    }
+
+    fn say(&mut self, what: What, request: &Request, buffer: &mut Vec<u8>) -> bool {
+        let id = self.next_id();
+        self.remember(id, weight(request), what);
+        encode(id, request, buffer)
+    }
+
+    fn remember(&mut self, id: RequestId, weight: usize, what: What) {
+        self.asked_bytes += weight;
+        self.asked.insert(id, Asked { weight, what });
+    }
+
+    fn next_id(&mut self) -> RequestId {
+        self.last_id += 1;
+        RequestId(self.last_id)
+    }
+
+    /// Puts a request back to where its key belongs.
+    fn wait_again(&mut self, key: RequestKey, body: Request) {
+        let index = self.waiting.partition_point(|(waiting, _)| *waiting < key);
+        self.waiting.insert(index, (key, body));
+    }
+}
+
+/// Appends `SpokeMessage::Request { id, body }` without taking the body, which is kept for the case
+/// that it must be said again. That it fits was checked when it came.
+fn encode(id: RequestId, body: &Request, buffer: &mut Vec<u8>) -> bool {
+    wire::encode(&(REQUEST_VARIANT, id, body), buffer).is_ok()
+}
+
+/// The place of `Request` among the variants of [`crate::message::SpokeMessage`].
+const REQUEST_VARIANT: u32 = 1;
+
+/// Whether `body` will fit a frame under any number.
+fn check_size(body: &Request) -> Result<(), RequestError> {
+    let Request::Append { events, .. } = body else {
+        // Of the others, the longest is a filter with as many names as it may have.
+        return Ok(());
+    };
+    // Nearly all are far below, which this says without encoding them.
+    if events.iter().map(bytes_at_most).sum::<usize>() <= FRAME_BYTES_MAX / 2 {
+        return Ok(());
+    }
+    let found = wire::encoded_bytes(&(REQUEST_VARIANT, RequestId(u64::MAX), body));
+    if found <= FRAME_BYTES_MAX {
+        Ok(())
+    } else {
+        Err(RequestError::TooLarge { found, max: FRAME_BYTES_MAX })
+    }
+}
+
+/// No fewer bytes than `event`, its expectation and its publisher have on the wire, the latter two
+/// within the half of a frame that the caller leaves to them.
+fn bytes_at_most(event: &NewEvent) -> usize {
+    const NUMBERS: usize = 64;
+    const LENGTH: usize = 5;
+    let names = event.id.as_str().len()
+        + event.domain.as_str().len()
+        + event.pid.as_str().len()
+        + event.name.as_str().len()
+        + event.rid.as_ref().map_or(0, |rid| rid.as_str().len());
+    let metadata: usize =
+        event.metadata.0.iter().map(|(key, value)| key.len() + value.len() + 2 * LENGTH).sum();
+    let eids: usize = event.eids.iter().map(|eid| eid.as_str().len() + LENGTH).sum();
+    let cpids: usize = event
+        .cpids
+        .iter()
+        .map(|cpid| cpid.domain.as_str().len() + cpid.pid.as_str().len() + 2 * LENGTH)
+        .sum();
+    NUMBERS + names + metadata + event.data.as_bytes().len() + eids + cpids
+}
+
+/// Whether `reply` is one to `request`.
+fn fits(request: &Request, reply: &Reply) -> bool {
+    match request {
+        Request::Append { events, .. } => {
+            matches!(reply, Reply::Appended(appended) if appended.len() == events.len())
+        }
+        Request::Consume(_) | Request::Subscribe(_) => matches!(reply, Reply::Listening { .. }),
+        Request::Leave(_) => matches!(reply, Reply::Left),
+        Request::Read(_) => matches!(reply, Reply::Page(_)),
+        Request::Link(_) | Request::DeleteEvent(_) | Request::DeleteEventlog { .. } => {
+            matches!(reply, Reply::Changed(_))
+        }
+        Request::Groups { .. } | Request::Group(_) => matches!(reply, Reply::Groups(_)),
+        Request::Story(_) => matches!(reply, Reply::Story(_)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::SpokeMessage;
+
+    #[test]
+    fn a_borrowed_request_has_the_bytes_of_the_message() {
+        let (id, body) = (RequestId(77), Request::Groups { after: None });
+        let (mut borrowed, mut owned) = (Vec::new(), Vec::new());
+        assert!(encode(id, &body, &mut borrowed));
+        wire::encode(&SpokeMessage::Request { id, body }, &mut owned).unwrap();
+        assert_eq!(borrowed, owned);
+    }
+}
