@@ -36,6 +36,12 @@ const FRAMES_PER_TURN: usize = 128;
 /// Pushes that are taken from the queue at once.
 const PUSHES_PER_TURN: usize = 512;
 
+/// How long a spoke is asked to wait before it connects again to a hub that stops.
+const GO_AWAY_RETRY: Duration = Duration::from_millis(500);
+
+/// Bytes of a frame's length, big-endian, before the frame.
+const LENGTH_BYTES: usize = 4;
+
 /// What every connection of a hub has in common.
 #[derive(Debug, Clone)]
 pub(crate) struct Terms {
@@ -88,8 +94,9 @@ pub(crate) struct Connection<S> {
     started: Instant,
     reader: FramedRead<ReadHalf<S>, LengthDelimitedCodec>,
     writer: WriteHalf<S>,
-    /// Encoded and not written yet.
-    pending: BytesMut,
+    /// Frames that are encoded, and how much of them is written.
+    pending: Vec<u8>,
+    sent: usize,
     /// Whether something written may still be in the TLS layer's buffer.
     unflushed: bool,
     /// Events and their bytes among what is pending.
@@ -103,8 +110,8 @@ pub(crate) struct Connection<S> {
 
 /// How far writing got.
 enum Wrote {
-    /// Some of what is pending.
-    Some,
+    /// So many bytes of what is pending.
+    Some(usize),
     /// All of it, out of every buffer of ours.
     All,
 }
@@ -135,7 +142,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
             started,
             reader: FramedRead::new(reader, codec),
             writer,
-            pending: BytesMut::new(),
+            pending: Vec::with_capacity(WRITE_BYTES),
+            sent: 0,
             unflushed: false,
             underway: (0, 0),
             write_by: started,
@@ -154,7 +162,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
         // Whatever is encoded is sent, so that a peer learns why it must go.
         let flush = async {
             self.encode();
-            self.writer.write_all(&self.pending).await?;
+            self.writer.write_all(self.pending.get(self.sent..).unwrap_or_default()).await?;
             self.writer.flush().await?;
             self.writer.shutdown().await
         };
@@ -172,6 +180,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
         let mut told = false;
         loop {
             self.encode();
+            if self.session.is_finished() && self.pending.is_empty() && !self.unflushed {
+                return Ended::Closed;
+            }
             let happened = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ended::Stopped,
@@ -192,7 +203,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
                 Happened::Time => self.time(),
                 Happened::Going => {
                     told = true;
-                    self.session.go_away("the hub is stopping", 500);
+                    self.session.go_away("the hub is stopping".to_owned(), GO_AWAY_RETRY);
                     Ok(())
                 }
             };
@@ -212,7 +223,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
             biased;
             frame = self.reader.next(), if reads => Happened::Frame(frame),
             happened = inside(&mut self.running, &mut self.outbox, &mut self.pushes, room) => happened,
-            written = write(&mut self.writer, &mut self.pending), if writes => Happened::Written(written),
+            written = write(&mut self.writer, &self.pending, self.sent), if writes => Happened::Written(written),
             () = self.terms.going.cancelled(), if !told => Happened::Going,
             () = sleep_until(timer) => Happened::Time,
         }
@@ -231,7 +242,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
     fn time(&mut self) -> Result<(), Ended> {
         let now = Instant::now();
         if now >= self.expires {
-            self.session.go_away("the certificate has ended; enrol again", 0);
+            self.session.go_away("the certificate has ended; enrol again".to_owned(), Duration::ZERO);
             return Err(Ended::Expired);
         }
         if (self.unflushed || !self.pending.is_empty()) && now >= self.write_by {
@@ -271,20 +282,22 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
             FromSpoke::Credit { listener, events } => {
                 dispatcher.credit(self.caller.connection, listener, events).await;
             }
-            FromSpoke::Goodbye => return Err(Ended::Closed),
+            // What it asked for before is still answered; `is_finished` tells when.
+            FromSpoke::Goodbye => {}
         }
         Ok(())
     }
 
     async fn hello(&mut self, hello: &Hello) -> Result<(), Ended> {
         if !(hello.protocol_min..=hello.protocol_max).contains(&PROTOCOL_VERSION) {
-            self.session.go_away(&format!("this hub speaks protocol {PROTOCOL_VERSION} only"), 60_000);
+            let reason = format!("this hub speaks protocol {PROTOCOL_VERSION} only");
+            self.session.go_away(reason, Duration::from_secs(60));
             return Err(Ended::Protocol { min: hello.protocol_min, max: hello.protocol_max });
         }
         let head = self.terms.commands.reader.head().await;
         let head = head.map_err(|error| Ended::Io(std::io::Error::other(error.to_string())))?.position;
         info!(software = %hello.software, "peer welcome");
-        self.session.welcome(Welcome {
+        let welcome = Welcome {
             protocol: PROTOCOL_VERSION,
             hub: self.terms.hub.clone(),
             service: self.caller.peer.service.clone(),
@@ -292,7 +305,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
             head,
             now: self.terms.commands.clock.now(),
             keep_alive_ms: u32::try_from(self.terms.keep_alive.as_millis()).unwrap_or(u32::MAX),
-        });
+        };
+        self.session.welcome(welcome, self.now());
         self.reader.decoder_mut().set_max_frame_length(self.session.frame_bytes_max());
         Ok(())
     }
@@ -328,13 +342,33 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
         if self.pending.is_empty() && !self.unflushed {
             self.write_by = Instant::now() + self.terms.write_within;
         }
-        while self.pending.len() < WRITE_BYTES && self.session.poll_frame(&mut self.pending) {}
+        while self.pending.len() < WRITE_BYTES {
+            let start = self.pending.len();
+            self.pending.extend_from_slice(&[0; LENGTH_BYTES]);
+            if !self.session.poll_frame(&mut self.pending) {
+                self.pending.truncate(start);
+                return;
+            }
+            let length = u32::try_from(self.pending.len() - start - LENGTH_BYTES).unwrap_or(u32::MAX);
+            let header = self.pending.iter_mut().skip(start);
+            header.zip(length.to_be_bytes()).for_each(|(to, from)| *to = from);
+        }
     }
 
     async fn written(&mut self, written: std::io::Result<Wrote>) -> Result<(), Ended> {
-        self.unflushed = matches!(written?, Wrote::Some);
         self.write_by = Instant::now() + self.terms.write_within;
-        if !self.unflushed && self.session.is_drained() && self.underway.0 > 0 {
+        match written? {
+            Wrote::Some(bytes) => {
+                self.unflushed = true;
+                self.sent += bytes;
+                if self.sent >= self.pending.len() {
+                    self.pending.clear();
+                    self.sent = 0;
+                }
+            }
+            Wrote::All => self.unflushed = false,
+        }
+        if self.pending.is_empty() && self.session.unsent_messages() == 0 && self.underway.0 > 0 {
             let (events, bytes) = std::mem::take(&mut self.underway);
             self.terms.commands.dispatcher.written(self.caller.connection, events, bytes).await;
         }
@@ -342,17 +376,16 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
     }
 }
 
-/// Writes some of what is pending, or flushes what was written. Cancel safe: `pending` holds what
-/// was not taken.
-async fn write<W: AsyncWrite + Unpin>(writer: &mut W, pending: &mut BytesMut) -> std::io::Result<Wrote> {
-    if pending.is_empty() {
-        writer.flush().await?;
-        return Ok(Wrote::All);
+/// Writes some of what is pending, or flushes what was written. Cancel safe: what was written is
+/// told.
+async fn write<W: AsyncWrite + Unpin>(writer: &mut W, pending: &[u8], sent: usize) -> std::io::Result<Wrote> {
+    match pending.get(sent..) {
+        None | Some([]) => writer.flush().await.map(|()| Wrote::All),
+        Some(rest) => match writer.write(rest).await? {
+            0 => Err(std::io::ErrorKind::WriteZero.into()),
+            bytes => Ok(Wrote::Some(bytes)),
+        },
     }
-    if writer.write_buf(pending).await? == 0 {
-        return Err(std::io::ErrorKind::WriteZero.into());
-    }
-    Ok(Wrote::Some)
 }
 
 /// What the hub itself has for this connection: answers to its requests, then pushes to it.

@@ -78,20 +78,16 @@ impl HubError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Passphrase(_) => CONFIGURATION,
-            Self::Identity(error) if error.is_configuration() => CONFIGURATION,
+            Self::DataFolder(error) => error.exit_code(),
+            Self::Passphrase(error) => error.exit_code(),
+            Self::Identity(error) => error.exit_code(),
             Self::Open(OpenError::Lax { .. } | OpenError::Unsupported { .. }) => CONFIGURATION,
             Self::Open(OpenError::Unreachable { .. } | OpenError::Failed { .. })
             | Self::AnotherHub { .. }
             | Self::Database(_)
             | Self::LeaseLost { .. }
             | Self::Migrate(MigrateError::Locked { .. } | MigrateError::Unavailable { .. }) => TRY_AGAIN,
-            Self::DataFolder(_)
-            | Self::Identity(_)
-            | Self::Open(_)
-            | Self::Migrate(_)
-            | Self::Listen { .. }
-            | Self::Io { .. } => 1,
+            Self::Open(_) | Self::Migrate(_) | Self::Listen { .. } | Self::Io { .. } => 1,
         }
     }
 }

@@ -22,7 +22,8 @@ use tracing::{Instrument, debug, info, info_span, warn};
 use crate::config::ConnectionLimits;
 use crate::connection::{Connection, Ended, Terms};
 use crate::dispatch::ConnectionId;
-use crate::identity::{HubIdentity, Peer};
+use crate::identity::{AuthError, HubIdentity, Peer};
+use crate::metrics::HandshakeFailure;
 
 /// The wait after the system refused to accept: it is out of files, and some must close first.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
@@ -46,19 +47,21 @@ enum Rejected {
     NotOurs,
     #[error("the peer showed no certificate")]
     NoCertificate,
-    #[error("{0}")]
-    Unknown(String),
+    #[error(transparent)]
+    Certificate(#[from] AuthError),
 }
 
 impl Rejected {
     /// Its name in the metrics.
-    fn label(&self) -> &'static str {
+    fn counted(&self) -> HandshakeFailure {
         match self {
-            Self::Slow(_) => "timeout",
-            Self::Handshake(_) => "handshake",
-            Self::NotOurs => "alpn",
-            Self::NoCertificate => "no_certificate",
-            Self::Unknown(_) => "unknown_certificate",
+            Self::Slow(_) => HandshakeFailure::Timeout,
+            Self::Handshake(_) | Self::NoCertificate => HandshakeFailure::Tls,
+            Self::NotOurs => HandshakeFailure::Protocol,
+            Self::Certificate(AuthError::Expired { .. }) => HandshakeFailure::Expired,
+            Self::Certificate(AuthError::Revoked { .. }) => HandshakeFailure::Revoked,
+            Self::Certificate(AuthError::Unavailable { .. }) => HandshakeFailure::Unavailable,
+            Self::Certificate(_) => HandshakeFailure::Unknown,
         }
     }
 }
@@ -133,7 +136,7 @@ impl Door {
                 strangers.admit(address.ip(), self.limits.unauthenticated_per_address_max, permit)
             });
             let (Some(stranger), Ok(place)) = (admitted, Arc::clone(&places).try_acquire_owned()) else {
-                self.terms.commands.metrics.handshake_failed("too_many");
+                self.terms.commands.metrics.handshake_failed(HandshakeFailure::TooMany);
                 continue;
             };
             let visit = Visit {
@@ -171,19 +174,19 @@ impl Visit {
         let (stream, peer) = match met.unwrap_or(Err(Rejected::Slow(within))) {
             Ok(met) => met,
             Err(rejected) => {
-                metrics.handshake_failed(rejected.label());
+                metrics.handshake_failed(rejected.counted());
                 debug!(%address, reason = %rejected, "a peer was not let in");
                 return;
             }
         };
         // Who has shown a certificate of ours is no stranger; Hello has a time limit of its own.
         drop(stranger);
-        metrics.connection_opened();
+        metrics.connected();
         info!(service = %peer.service, instance = %peer.instance, "peer connected");
         let (notes, who) = (self.terms.notes.clone(), format!("{}/{}", peer.service, peer.instance));
         notes.note(&who, "connected");
         let ended = self.serve(stream, peer).await;
-        metrics.connection_closed();
+        metrics.disconnected();
         match ended {
             Ended::Violation(violation) => {
                 warn!(%violation, "peer sent away: it broke the protocol");
@@ -227,6 +230,6 @@ impl Visit {
             .ok_or(Rejected::NoCertificate)?;
         let now = self.terms.commands.clock.now();
         let peer = self.identity.authenticate(&leaf, now).await;
-        Ok((stream, peer.map_err(|error| Rejected::Unknown(error.to_string()))?))
+        Ok((stream, peer?))
     }
 }

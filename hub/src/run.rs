@@ -5,13 +5,12 @@
 //! in hand, settlements, the last commit, the lease.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use db::{Database, HubRow, Hubs, RegisterError, WriterOptions};
 use proto::HubId;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -25,7 +24,7 @@ use crate::connection::Terms;
 use crate::data_folder::DataFolder;
 use crate::dispatch::{self, DispatchTask, LeftBehind, Parts};
 use crate::error::HubError;
-use crate::health::HealthState;
+use crate::health::{HealthState, Readiness};
 use crate::identity::HubIdentity;
 use crate::journal::Notes;
 use crate::listener::Door;
@@ -70,7 +69,7 @@ pub struct Stopped {
 /// [`HubError`] says why the hub did not start or why it ended by itself.
 pub async fn run(config: HubConfig, ready: oneshot::Sender<Ready>, stop: CancellationToken) -> Result<Stopped, HubError> {
     let folder = DataFolder::open(&config.data)?;
-    let passphrase = passphrase::read(&config.passphrase, &folder)?;
+    let passphrase = passphrase::passphrase(&config.passphrase, &folder)?;
     let hub = folder.hub_id(&config.name)?;
     let listener = listen(&config.listen, "spokes", "--listen").await?;
     let health = match &config.health {
@@ -80,8 +79,8 @@ pub async fn run(config: HubConfig, ready: oneshot::Sender<Ready>, stop: Cancell
     let database = Database::open(&config.database).await?;
     let migrated = database.migrate().await?;
     info!(engine = ?database.engine(), version = migrated.version, applied = ?migrated.applied, "database open");
-    let address = address_of(&listener)?;
-    register(&database.hubs(), &hub, address, &stop).await?;
+    let row = row_of(&hub, address_of(&listener)?);
+    register(&database.hubs(), &row, &stop).await?;
     let clock = Clock::system();
     let identity = HubIdentity::load(&database.certificates(), &passphrase, &hub, clock.now()).await?;
     drop(passphrase);
@@ -112,7 +111,7 @@ struct Running {
     connections_stop: CancellationToken,
     rest_stop: CancellationToken,
     lease_lost: watch::Receiver<Option<String>>,
-    readiness: watch::Sender<Option<String>>,
+    readiness: watch::Sender<Readiness>,
 }
 
 impl Starting {
@@ -145,7 +144,6 @@ impl Starting {
             warn!(%error, "this hub could not be marked as quit; its lease will end by itself");
         }
         self.database.close().await;
-        self.folder.remove_addresses();
         match lost {
             Some(reason) => Err(HubError::LeaseLost { reason }),
             None => Ok(stopped),
@@ -153,7 +151,7 @@ impl Starting {
     }
 
     async fn start(&self, listener: TcpListener, health: Option<TcpListener>) -> Result<Running, HubError> {
-        let metrics = Metrics::new();
+        let metrics = Metrics::default();
         let writer_stop = CancellationToken::new();
         let options = WriterOptions { hub: self.hub.clone(), stop: writer_stop.clone() };
         let (writer, commits, write) = self.database.writer(options).await?;
@@ -184,7 +182,7 @@ impl Starting {
     ) -> Result<Running, HubError> {
         let head = commands.reader.head().await.map_err(crate::refuse::read).map_err(HubError::Database)?;
         let (lease_says, lease_lost) = watch::channel(None);
-        let (readiness, ready) = watch::channel(None);
+        let (readiness, ready) = watch::channel(Readiness::Ready);
         let mut running = Running {
             writer,
             dispatcher: JoinSet::new(),
@@ -204,10 +202,16 @@ impl Starting {
         running.rest.spawn(write_notes);
         notes.note(self.hub.as_str(), "hub started");
         let rest_stop = running.rest_stop.clone();
-        running.rest.spawn(keep_lease(self.database.hubs(), self.hub.clone(), lease_says, rest_stop.clone()));
+        running.rest.spawn(keep_lease(
+            self.database.hubs(),
+            row_of(&self.hub, address_of(&listener)?),
+            lease_says,
+            rest_stop.clone(),
+        ));
         running.rest.spawn(keep_leaf(Arc::clone(&self.identity), self.clock, rest_stop.clone()));
         if self.config.local_enrolment {
-            let socket = enrolment_socket(&self.folder.path("enrol.sock"))?;
+            let socket = enrol::listen(&self.folder)
+                .map_err(|reason| HubError::Io { what: "opening the enrolment socket failed".to_owned(), reason })?;
             let address = address_of(&listener)?.to_string();
             running.rest.spawn(enrol::serve(socket, Arc::clone(&self.identity), address, self.clock, rest_stop.clone()));
         }
@@ -236,7 +240,7 @@ impl Running {
     /// Stops in the order in which things depend on each other.
     async fn stop(mut self, drain: Duration) -> Stopped {
         info!(?drain, "stopping: no new peers, waiting for answers to what is in hand");
-        self.readiness.send_replace(Some("the hub is stopping".to_owned()));
+        self.readiness.send_replace(Readiness::stopping());
         self.closing.cancel();
         self.going.cancel();
         self.dispatch_stop.cancel();
@@ -282,28 +286,17 @@ fn address_of(listener: &TcpListener) -> Result<SocketAddr, HubError> {
     listener.local_addr().map_err(failed)
 }
 
-/// A socket that only this user can open; one that an earlier hub left behind is replaced, which is
-/// safe because the folder is locked.
-fn enrolment_socket(path: &Path) -> Result<UnixListener, HubError> {
-    let failed = |reason| HubError::Io { what: format!("opening {} failed", path.display()), reason };
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
-        Ok(()) | Err(_) => {}
-    }
-    let socket = UnixListener::bind(path).map_err(failed)?;
-    let only_owner = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    std::fs::set_permissions(path, only_owner).map_err(failed)?;
-    Ok(socket)
+fn row_of(hub: &HubId, address: SocketAddr) -> HubRow {
+    let at = (address.ip().to_string(), address.port());
+    let software = env!("CARGO_PKG_VERSION").to_owned();
+    HubRow { id: hub.clone(), internal: at.clone(), external: at, version: software }
 }
 
 /// Registers this hub, waiting for the lease of one that died without quitting.
-async fn register(hubs: &Hubs, hub: &HubId, address: SocketAddr, stop: &CancellationToken) -> Result<(), HubError> {
-    let at = (address.ip().to_string(), address.port());
-    let software = env!("CARGO_PKG_VERSION").to_owned();
-    let row = HubRow { id: hub.clone(), internal: at.clone(), external: at, version: software };
+async fn register(hubs: &Hubs, row: &HubRow, stop: &CancellationToken) -> Result<(), HubError> {
     let mut patience = LEASE * 2;
     loop {
-        match hubs.register(&row, LEASE).await {
+        match hubs.register(row).await {
             Ok(()) => return Ok(()),
             Err(RegisterError::Alive { hub, for_ms }) => {
                 let wait = Duration::from_millis(for_ms).min(RENEW_EVERY);
@@ -322,7 +315,7 @@ async fn register(hubs: &Hubs, hub: &HubId, address: SocketAddr, stop: &Cancella
 }
 
 /// Renews the lease, and says so when it is lost for good.
-async fn keep_lease(hubs: Hubs, hub: HubId, lost: watch::Sender<Option<String>>, stop: CancellationToken) {
+async fn keep_lease(hubs: Hubs, row: HubRow, lost: watch::Sender<Option<String>>, stop: CancellationToken) {
     let mut ticks = interval(RENEW_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -331,13 +324,18 @@ async fn keep_lease(hubs: Hubs, hub: HubId, lost: watch::Sender<Option<String>>,
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        match hubs.renew(&hub, LEASE).await {
+        match hubs.renew(&row.id, LEASE).await {
             Ok(true) => {}
-            Ok(false) => {
-                error!(%hub, "another hub has taken over; this one stops");
-                lost.send_replace(Some("another hub has taken over".to_owned()));
-                return;
-            }
+            // It ran out while the database was away; if nobody has taken over it is ours again.
+            Ok(false) => match hubs.register(&row).await {
+                Ok(()) => info!("the lease had run out and is held again"),
+                Err(RegisterError::Alive { hub, .. }) => {
+                    error!(other = %hub, "another hub has taken over; this one stops");
+                    lost.send_replace(Some(format!("hub {hub} has taken over")));
+                    return;
+                }
+                Err(error) => warn!(%error, "the lease could not be taken again; trying again"),
+            },
             // The database is away: nobody else can take over either, and the fences hold.
             Err(error) => warn!(%error, "the lease could not be renewed; trying again"),
         }

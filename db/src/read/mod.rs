@@ -5,6 +5,7 @@
 //! waits, guesses at gaps or reads twice. Rows are read one by one and a page ends where its bytes
 //! end, so memory does not grow with the log.
 
+mod count;
 mod error;
 mod groups;
 mod links;

@@ -1,7 +1,6 @@
 //! The task that owns the [`Desk`]: it feeds it and carries out what it asks for.
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use db::{Commits, Committed, GroupId, GroupWish, Matching, OrphanRun, Reader, Se
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use proto::message::{Answer, Consume, Scope, Subscribe};
-use proto::{Event, ListenerId, Position, Refusal, Start};
+use proto::{Event, Position, Refusal, Start};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;

@@ -1,0 +1,1 @@
+UPDATE log_head SET updated = updated WHERE id = 1
