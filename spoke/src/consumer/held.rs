@@ -1,0 +1,210 @@
+//! The deliveries that a member holds, from their arrival to its answer: pure.
+//!
+//! A delivery of a connection that is gone is dead: the hub gives the event out again. If its handler
+//! still runs when the event comes again, it is not started a second time; what it says answers the
+//! new delivery. One that had not been started is forgotten.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use proto::message::{Answer, Verdict};
+use proto::{Attempt, Event, ListenerId, Position};
+
+use crate::link::Arrival;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Waiting,
+    Started,
+}
+
+#[derive(Debug)]
+struct Open {
+    event: Arc<Event>,
+    attempt: Attempt,
+    connection: u64,
+    stage: Stage,
+}
+
+/// Every delivery that has come and is not answered, and the answers that are to be sent.
+#[derive(Debug)]
+pub(super) struct Held {
+    listener: ListenerId,
+    connection: u64,
+    waiting: VecDeque<Position>,
+    open: HashMap<Position, Open>,
+    answers: Vec<Answer>,
+}
+
+impl Held {
+    pub(super) fn new(listener: ListenerId) -> Self {
+        let (waiting, open) = (VecDeque::new(), HashMap::new());
+        Self { listener, connection: 0, waiting, open, answers: Vec::new() }
+    }
+
+    /// A delivery came.
+    pub(super) fn arrived(&mut self, arrival: Arrival) {
+        let Arrival { event, attempt, connection } = arrival;
+        self.connected(connection);
+        if connection < self.connection {
+            return;
+        }
+        let position = event.position;
+        match self.open.get_mut(&position) {
+            Some(open) => (open.attempt, open.connection) = (attempt, connection),
+            None => {
+                self.open.insert(position, Open { event, attempt, connection, stage: Stage::Waiting });
+                self.waiting.push_back(position);
+            }
+        }
+    }
+
+    /// The listener is open on this connection now.
+    pub(super) fn connected(&mut self, connection: u64) {
+        if connection <= self.connection {
+            return;
+        }
+        self.connection = connection;
+        // Nobody waits for answers to deliveries of the connection before.
+        self.answers.clear();
+        for position in self.waiting.drain(..) {
+            self.open.remove(&position);
+        }
+    }
+
+    /// The next delivery to start, in the order in which they came.
+    pub(super) fn start(&mut self) -> Option<(Arc<Event>, Attempt)> {
+        let open = self.open.get_mut(&self.waiting.pop_front()?)?;
+        open.stage = Stage::Started;
+        Some((Arc::clone(&open.event), open.attempt))
+    }
+
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// The final word on a delivery that was started. A second one changes nothing.
+    pub(super) fn answered(&mut self, position: Position, verdict: Verdict) {
+        let Some(open) = self.open.remove(&position) else { return };
+        // On a connection that is gone nobody waits for the answer.
+        if open.connection == self.connection {
+            let (listener, attempt) = (self.listener, open.attempt);
+            self.answers.push(Answer { listener, position, attempt, verdict });
+        }
+    }
+
+    /// Extends the deadline of everything that is held, started or not.
+    pub(super) fn keep_alive(&mut self) {
+        let alive = self.open.values().filter(|open| open.connection == self.connection);
+        let progress = alive.map(|open| Answer {
+            listener: self.listener,
+            position: open.event.position,
+            attempt: open.attempt,
+            verdict: Verdict::Progress,
+        });
+        self.answers.extend(progress);
+    }
+
+    /// The answers that are to be sent now, in the order in which they were given; all of them to
+    /// deliveries of [`Held::connection`].
+    pub(super) fn take_answers(&mut self) -> Vec<Answer> {
+        std::mem::take(&mut self.answers)
+    }
+
+    /// The newest connection that the listener was open on.
+    pub(super) fn connection(&self) -> u64 {
+        self.connection
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::event;
+
+    const LISTENER: ListenerId = ListenerId(3);
+
+    fn arrival(position: u64, attempt: u32, connection: u64) -> Arrival {
+        Arrival { event: Arc::new(event(position)), attempt: Attempt(attempt), connection }
+    }
+
+    fn held(arrivals: impl IntoIterator<Item = Arrival>) -> Held {
+        let mut held = Held::new(LISTENER);
+        arrivals.into_iter().for_each(|arrival| held.arrived(arrival));
+        held
+    }
+
+    fn started(held: &mut Held) -> Vec<u64> {
+        std::iter::from_fn(|| held.start()).map(|(event, _)| event.position.0).collect()
+    }
+
+    fn answer(position: u64, attempt: u32, verdict: Verdict) -> Answer {
+        Answer { listener: LISTENER, position: Position(position), attempt: Attempt(attempt), verdict }
+    }
+
+    #[test]
+    fn deliveries_are_started_in_the_order_in_which_they_came() {
+        let mut held = held([arrival(4, 1, 1), arrival(2, 1, 1), arrival(9, 1, 1)]);
+        assert_eq!(started(&mut held), [4, 2, 9]);
+    }
+
+    #[test]
+    fn an_answer_names_the_attempt_and_is_given_once() {
+        let mut held = held([arrival(4, 2, 1)]);
+        started(&mut held);
+        held.answered(Position(4), Verdict::Ack);
+        held.answered(Position(4), Verdict::Release);
+        assert_eq!(held.take_answers(), [answer(4, 2, Verdict::Ack)]);
+        assert_eq!(held.take_answers(), []);
+    }
+
+    #[test]
+    fn what_was_not_started_when_the_link_was_cut_is_forgotten() {
+        let mut held = held([arrival(4, 1, 1), arrival(5, 1, 1)]);
+        held.start();
+        held.connected(2);
+        assert!(started(&mut held).is_empty());
+        held.arrived(arrival(5, 1, 2));
+        assert_eq!(started(&mut held), [5]);
+    }
+
+    #[test]
+    fn a_handler_that_outlives_its_link_answers_the_delivery_that_came_again() {
+        let mut held = held([arrival(4, 1, 1)]);
+        started(&mut held);
+        held.arrived(arrival(4, 2, 2));
+        assert!(started(&mut held).is_empty());
+        held.answered(Position(4), Verdict::Ack);
+        assert_eq!(held.take_answers(), [answer(4, 2, Verdict::Ack)]);
+    }
+
+    #[test]
+    fn an_answer_for_a_connection_that_is_gone_is_not_sent() {
+        let mut held = held([arrival(4, 1, 1)]);
+        started(&mut held);
+        held.connected(2);
+        held.answered(Position(4), Verdict::Ack);
+        assert_eq!(held.take_answers(), []);
+        held.arrived(arrival(4, 1, 2));
+        assert_eq!(started(&mut held), [4]);
+    }
+
+    #[test]
+    fn a_delivery_of_an_older_connection_that_comes_late_is_ignored() {
+        let mut held = held([arrival(5, 1, 2), arrival(4, 1, 1)]);
+        assert_eq!(started(&mut held), [5]);
+    }
+
+    #[test]
+    fn progress_is_sent_for_what_runs_and_for_what_waits_but_not_for_the_dead() {
+        let mut held = held([arrival(1, 1, 1)]);
+        held.start();
+        held.arrived(arrival(4, 1, 2));
+        held.start();
+        held.arrived(arrival(5, 3, 2));
+        held.keep_alive();
+        let mut answers = held.take_answers();
+        answers.sort_by_key(|answer| answer.position);
+        assert_eq!(answers, [answer(4, 1, Verdict::Progress), answer(5, 3, Verdict::Progress)]);
+    }
+}

@@ -1,0 +1,129 @@
+//! What happens to a delivery that is started: a handler runs, or it is given out.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use proto::message::Verdict;
+use proto::{Attempt, Event, Position};
+use tokio::sync::mpsc::{self, OwnedPermit};
+use tokio::task::{Id, JoinError, JoinSet};
+
+use super::delivery::{Delivery, Dropped, Said};
+use super::handlers::{Handlers, broken_off, handle};
+
+/// How the deliveries of one consumer are worked on.
+pub(super) enum Work {
+    /// Handlers run, so many at once.
+    Handlers(Running),
+    /// They are given out; `None` after the end.
+    Stream(Option<mpsc::Sender<Delivery>>),
+}
+
+/// What the work has to say.
+pub(super) enum Step {
+    /// A handler has come to its end.
+    Finished(Position, Verdict),
+    /// One delivery may be given out, with room for it and for its answer.
+    Room(OwnedPermit<Delivery>, OwnedPermit<Said>),
+    /// Nobody takes deliveries any more.
+    Closed,
+}
+
+impl Work {
+    pub(super) fn handlers(handlers: Handlers, concurrency: usize) -> Self {
+        Self::Handlers(Running { handlers, concurrency, tasks: JoinSet::new(), positions: HashMap::new() })
+    }
+
+    pub(super) fn stream(out: mpsc::Sender<Delivery>) -> Self {
+        Self::Stream(Some(out))
+    }
+
+    /// Waits for the next thing to do. `waiting` says whether there is something to give out.
+    ///
+    /// Cancel safe.
+    pub(super) async fn next(&mut self, waiting: bool, seats: &mpsc::Sender<Said>) -> Step {
+        match self {
+            Self::Handlers(running) => running.finished().await,
+            Self::Stream(Some(out)) if waiting => {
+                // The end of the stream is noticed even while every seat is taken.
+                let (out, closed) = (out.clone(), out.clone());
+                let room =
+                    async { (out.reserve_owned().await.ok(), seats.clone().reserve_owned().await.ok()) };
+                tokio::select! {
+                    biased;
+                    () = closed.closed() => Step::Closed,
+                    room = room => match room {
+                        (Some(out), Some(seat)) => Step::Room(out, seat),
+                        (None, _) | (_, None) => Step::Closed,
+                    },
+                }
+            }
+            Self::Stream(Some(out)) => {
+                out.closed().await;
+                Step::Closed
+            }
+            Self::Stream(None) => std::future::pending().await,
+        }
+    }
+
+    /// Takes nothing more.
+    pub(super) fn stop(&mut self) {
+        match self {
+            Self::Handlers(running) => running.concurrency = 0,
+            Self::Stream(out) => *out = None,
+        }
+    }
+
+    /// Whether nothing is going on that would be lost.
+    pub(super) fn is_idle(&self) -> bool {
+        match self {
+            Self::Handlers(running) => running.tasks.is_empty(),
+            Self::Stream(_) => true,
+        }
+    }
+}
+
+/// The handlers that run.
+pub(super) struct Running {
+    handlers: Handlers,
+    concurrency: usize,
+    tasks: JoinSet<Verdict>,
+    positions: HashMap<Id, Position>,
+}
+
+impl Running {
+    pub(super) fn has_room(&self) -> bool {
+        self.tasks.len() < self.concurrency
+    }
+
+    pub(super) fn start(&mut self, event: Arc<Event>, attempt: Attempt, seat: Option<OwnedPermit<Said>>) {
+        let (handler, position) = (self.handlers.of(&event.name), event.position);
+        let delivery = Delivery::new(event, attempt, seat, Dropped::SaysNothing);
+        let task = self.tasks.spawn(handle(handler, delivery));
+        self.positions.insert(task.id(), position);
+    }
+
+    /// A handler that has come to its end meanwhile.
+    pub(super) fn try_finished(&mut self) -> Option<(Position, Verdict)> {
+        let outcome = self.tasks.try_join_next_with_id()?;
+        self.verdict(outcome)
+    }
+
+    /// Waits for a handler to come to its end; for ever if none runs.
+    async fn finished(&mut self) -> Step {
+        while let Some(outcome) = self.tasks.join_next_with_id().await {
+            if let Some((position, verdict)) = self.verdict(outcome) {
+                return Step::Finished(position, verdict);
+            }
+        }
+        std::future::pending().await
+    }
+
+    fn verdict(&mut self, outcome: Result<(Id, Verdict), JoinError>) -> Option<(Position, Verdict)> {
+        let (id, verdict) = match outcome {
+            Ok(finished) => finished,
+            Err(error) => (error.id(), broken_off(error)),
+        };
+        Some((self.positions.remove(&id)?, verdict))
+    }
+}
