@@ -17,14 +17,13 @@ use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
+pub use proto::message::ALPN;
+
 use crate::error::CertError;
 use crate::key::SecretKey;
 
 /// The name that every hub's certificate bears, wherever the hub runs.
 pub const HUB_NAME: &str = "hub.eventflow.internal";
-
-/// The protocol and its version, agreed on within the handshake.
-pub const ALPN: &[u8] = b"eventflow/1";
 
 /// The crypto library, the same everywhere in eventflow.
 #[must_use]

@@ -18,6 +18,7 @@ const INSERT: Statement = Statement::each(
     include_str!("../../sql/sqlite/certificate/insert.sql"),
     include_str!("../../sql/mysql/certificate/insert.sql"),
 );
+const ANY: Statement = Statement::same(include_str!("../../sql/certificate/any.sql"));
 const ACTIVE: Statement = Statement::same(include_str!("../../sql/certificate/active.sql"));
 const BY_FINGERPRINT: Statement = Statement::same(include_str!("../../sql/certificate/by_fingerprint.sql"));
 const PAGE: Statement = Statement::same(include_str!("../../sql/certificate/page.sql"));
@@ -140,6 +141,14 @@ impl Certificates {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether a certificate was ever stored, revoked ones included.
+    ///
+    /// # Errors
+    /// [`RecordError`]; asking again is safe.
+    pub async fn any(&self) -> Result<bool, RecordError> {
+        Ok(!self.database.reading().rows(&ANY, &[]).await?.is_empty())
     }
 
     /// The active certificate of an id.

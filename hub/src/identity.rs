@@ -12,10 +12,10 @@ use std::time::Duration;
 use certs::seal::{KdfCost, Passphrase};
 use certs::tls::{self, HubCertificate};
 use certs::{Authority, CertificateDer, IssuerKind, LEAF_LIFETIME, Role};
-use db::{CertificateRow, Certificates};
+use db::Certificates;
 use proto::enrol::Enrolled;
 use proto::{HubId, ServiceName, Timestamp};
-use rustls::ServerConfig;
+use tokio_rustls::rustls::ServerConfig;
 
 mod chain;
 mod error;
@@ -23,8 +23,8 @@ mod keys;
 
 pub use error::{AuthError, IdentityError};
 
-use chain::{HUB_ISSUER, SPOKE_ISSUER};
-use keys::{Vault, unavailable};
+use chain::SPOKE_ISSUER;
+use keys::Vault;
 
 /// How long before its end a certificate is treated as ended.
 pub const EXPIRED_BEFORE: Duration = Duration::from_mins(10);
@@ -109,8 +109,7 @@ impl HubIdentity {
         let chain = vec![leaf, hub_issuer.certificate().clone()];
         let shown = Arc::new(HubCertificate::new(chain, &key)?);
         let root = root.certificate().clone();
-        let server_config =
-            tls::server_config(std::slice::from_ref(&root), Arc::clone(&shown) as Arc<_>)?;
+        let server_config = tls::server_config(std::slice::from_ref(&root), Arc::clone(&shown) as Arc<_>)?;
         let issuers = Issuers { hub: hub_issuer, spoke: spoke_issuer, leaf_due };
         Ok(Self {
             vault,
@@ -197,7 +196,8 @@ impl HubIdentity {
     /// [`IdentityError`]; the former leaf is shown on.
     pub async fn renew_leaf_if_due(&self, now: Timestamp) -> Result<Renewal, IdentityError> {
         let issuers = self.issuers();
-        let issuers_due = chain::due(issuers.hub.certificate(), now)? || chain::due(issuers.spoke.certificate(), now)?;
+        let issuers_due =
+            chain::due(issuers.hub.certificate(), now)? || chain::due(issuers.spoke.certificate(), now)?;
         if !issuers_due && now < issuers.leaf_due {
             return Ok(Renewal::NotDue { until: issuers.leaf_due });
         }
@@ -238,4 +238,4 @@ fn before(at: Timestamp, span: Duration) -> Timestamp {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -25,8 +25,7 @@ const COMMIT_BOUNDS: [u64; 14] = [
 ];
 
 /// The answers that members give, as the dispatcher calls them. Any other counts as the last.
-const ANSWERS: [&str; 7] =
-    ["stale", "succeeded", "failed", "released", "parked", "progressing", "other"];
+const ANSWERS: [&str; 7] = ["stale", "succeeded", "failed", "released", "parked", "progressing", "other"];
 
 /// What settled events ended as, in the order of their counters.
 const OUTCOMES: [&str; 3] = ["succeeded", "parked", "discarded"];
@@ -275,11 +274,8 @@ impl Page {
         self.head("group_lag_events", "Events that a group is behind the log.", "gauge");
         for ((group, domain), events) in lag {
             let (group, domain) = (escaped(group.as_str()), escaped(domain.as_str()));
-            writeln!(
-                self.0,
-                "eventflow_group_lag_events{{group=\"{group}\",domain=\"{domain}\"}} {events}"
-            )
-            .ok();
+            writeln!(self.0, "eventflow_group_lag_events{{group=\"{group}\",domain=\"{domain}\"}} {events}")
+                .ok();
         }
     }
 }

@@ -95,7 +95,9 @@ impl IdentityError {
             | Self::AuthorityMissing { .. }
             | Self::BadRow { .. }
             | Self::Seal(_)
-            | Self::Certificate(_) => Refusal::Denied { reason: "the hub could not issue; see its log".to_owned() },
+            | Self::Certificate(_) => {
+                Refusal::Denied { reason: "the hub could not issue; see its log".to_owned() }
+            }
         }
     }
 }

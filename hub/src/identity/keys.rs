@@ -6,7 +6,7 @@ use std::fmt::Display;
 
 use certs::seal::{self, Dek, KdfCost, Keyring, Passphrase, SealError};
 use certs::{Authority, CertificateDer, IssuerKind, LEAF_LIFETIME, Role, SecretKey};
-use db::{CertificateRow, Certificates, KeyringRow};
+use db::{CertificateRow, Certificates, KeyringRow, RecordError};
 use proto::{HubId, Timestamp};
 
 use super::chain::{self, HUB_ISSUER, ROOT, SPOKE_ISSUER};
@@ -30,11 +30,11 @@ impl Vault {
         now: Timestamp,
         cost: KdfCost,
     ) -> Result<Self, IdentityError> {
-        let stored = certificates.keyring_active().await.map_err(unavailable("opening the keyring"))?;
+        let stored = certificates.keyring_active().await.map_err(unavailable("read"))?;
         let stored = match stored {
             Some(stored) => stored,
             None => {
-                if certificates.any().await.map_err(unavailable("looked for"))? {
+                if certificates.any().await.map_err(unavailable("read"))? {
                     return Err(IdentityError::KeyringMissing);
                 }
                 let (keyring, dek) = blocking({
@@ -60,7 +60,7 @@ impl Vault {
         if let Some(root) = self.authority(ROOT).await? {
             return Ok(root);
         }
-        if self.certificates.any().await.map_err(unavailable("looked for"))? {
+        if self.certificates.any().await.map_err(unavailable("read"))? {
             // Another hub may have stored it between the two looks.
             return self.authority(ROOT).await?.ok_or(IdentityError::AuthorityMissing { id: ROOT });
         }
@@ -110,11 +110,7 @@ impl Vault {
         let (leaf, key) = certs::hub_leaf(issuer, hub, now, LEAF_LIFETIME)?;
         let row = chain::row(hub.as_str(), Role::Hub.as_str(), "hub", HUB_ISSUER, &leaf)?;
         self.revoke(hub.as_str(), now).await?;
-        if self.persist(&row).await? {
-            Ok((leaf, key))
-        } else {
-            Err(IdentityError::Taken { id: row.id })
-        }
+        if self.persist(&row).await? { Ok((leaf, key)) } else { Err(IdentityError::Taken { id: row.id }) }
     }
 
     /// Stores a row; `false` if an active one has its id.
@@ -127,8 +123,8 @@ impl Vault {
         &self,
         fingerprint: &[u8; 32],
     ) -> Result<Option<CertificateRow>, AuthError> {
-        let found = self.certificates.by_fingerprint(fingerprint).await;
-        found.map_err(|error| AuthError::Unavailable { reason: error.to_string() })
+        found(self.certificates.by_fingerprint(fingerprint).await)
+            .map_err(|error| AuthError::Unavailable { reason: error.to_string() })
     }
 
     async fn revoke(&self, id: &str, now: Timestamp) -> Result<(), IdentityError> {
@@ -137,8 +133,17 @@ impl Vault {
     }
 
     async fn authority(&self, id: &'static str) -> Result<Option<Authority>, IdentityError> {
-        let row = self.certificates.active(id).await.map_err(unavailable("read"))?;
+        let row = found(self.certificates.active(id).await).map_err(unavailable("read"))?;
         row.map(|row| chain::authority(row, &self.dek)).transpose()
+    }
+}
+
+/// A row that is missing is an answer here.
+fn found<T>(row: Result<T, RecordError>) -> Result<Option<T>, RecordError> {
+    match row {
+        Ok(row) => Ok(Some(row)),
+        Err(RecordError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
