@@ -50,12 +50,12 @@ pub fn run<T>(test: impl Future<Output = T>) -> T {
 /// `name::mariadb` and `name::mysql`, each with a fresh database of its own.
 #[macro_export]
 macro_rules! on_every_engine {
-    ($($(#[doc = $doc:literal])* async fn $name:ident($database:ident: &TestDatabase) $body:block)*) => {$(
+    ($($(#[doc = $doc:literal])* async fn $name:ident($database:ident: $kind:ty) $body:block)*) => {$(
         mod $name {
             use super::*;
 
             $(#[doc = $doc])*
-            async fn spec($database: &$crate::TestDatabase) $body
+            async fn spec($database: $kind) $body
 
             #[test]
             fn sqlite() {

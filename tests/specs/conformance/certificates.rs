@@ -1,6 +1,6 @@
 //! Certificates and the keyring (E10, E11): one active version an id, and one keyring.
 
-use db::{CertificateRow, Database, KeyringRow, SealedKey};
+use db::{CertificateRow, Certificates, Database, KeyringRow, RecordError, SealedKey};
 use eventflow_tests::events::at;
 use eventflow_tests::{TestDatabase, on_every_engine, within};
 use futures::future::join_all;
@@ -36,16 +36,21 @@ fn keyring(id: &str) -> KeyringRow {
     }
 }
 
+async fn is_missing(certificates: &Certificates, id: &str) -> bool {
+    matches!(certificates.active(id).await, Err(RecordError::NotFound { .. }))
+}
+
 on_every_engine! {
     async fn a_certificate_is_read_by_id_and_by_fingerprint(database: &TestDatabase) {
         let handle = database.open().await;
         let certificates = handle.certificates();
         let row = certificate("shop.1", 1);
         assert!(certificates.persist(&row).await.unwrap());
-        assert_eq!(certificates.active("shop.1").await.unwrap(), Some(row.clone()));
-        assert_eq!(certificates.by_fingerprint(&[1; 32]).await.unwrap(), Some(row));
-        assert_eq!(certificates.active("SHOP.1").await.unwrap(), None);
-        assert_eq!(certificates.by_fingerprint(&[2; 32]).await.unwrap(), None);
+        assert_eq!(certificates.active("shop.1").await.unwrap(), row);
+        assert_eq!(certificates.by_fingerprint(&[1; 32]).await.unwrap(), row);
+        assert!(is_missing(&certificates, "SHOP.1").await);
+        let stranger = certificates.by_fingerprint(&[2; 32]).await;
+        assert!(matches!(stranger, Err(RecordError::NotFound { .. })), "{stranger:?}");
         handle.close().await;
     }
 
@@ -54,7 +59,7 @@ on_every_engine! {
         let certificates = handle.certificates();
         assert!(certificates.persist(&certificate("shop.1", 1)).await.unwrap());
         assert!(!certificates.persist(&certificate("shop.1", 2)).await.unwrap());
-        assert_eq!(certificates.active("shop.1").await.unwrap().unwrap().fingerprint, [1; 32]);
+        assert_eq!(certificates.active("shop.1").await.unwrap().fingerprint, [1; 32]);
         handle.close().await;
     }
 
@@ -80,10 +85,10 @@ on_every_engine! {
             assert!(certificates.persist(&certificate("shop.1", seed)).await.unwrap());
             assert!(certificates.revoke("shop.1", at(i64::from(seed))).await.unwrap());
             assert!(!certificates.revoke("shop.1", at(99)).await.unwrap(), "there is no active one");
-            let revoked = certificates.by_fingerprint(&[seed; 32]).await.unwrap().unwrap();
+            let revoked = certificates.by_fingerprint(&[seed; 32]).await.unwrap();
             assert_eq!((revoked.version, revoked.revoked), (u32::from(seed), Some(at(i64::from(seed)))));
         }
-        assert_eq!(certificates.active("shop.1").await.unwrap(), None);
+        assert!(is_missing(&certificates, "shop.1").await);
         handle.close().await;
     }
 
@@ -94,8 +99,8 @@ on_every_engine! {
         certificates.persist(&CertificateRow { not_after: at(5_000), ..certificate("new", 2) }).await.unwrap();
         assert_eq!(certificates.revoke_expired(at(2_000)).await.unwrap(), 1);
         assert_eq!(certificates.revoke_expired(at(2_000)).await.unwrap(), 0);
-        assert_eq!(certificates.active("old").await.unwrap(), None);
-        assert!(certificates.active("new").await.unwrap().is_some());
+        assert!(is_missing(&certificates, "old").await);
+        assert!(!is_missing(&certificates, "new").await);
         handle.close().await;
     }
 
@@ -115,11 +120,11 @@ on_every_engine! {
         for (seed, id) in (1..).zip(["b", "a", "c"]) {
             certificates.persist(&certificate(id, seed)).await.unwrap();
         }
-        let (mut found, mut after) = (Vec::new(), None);
+        let (mut found, mut after) = (Vec::new(), String::new());
         loop {
-            let rows = certificates.page(after.as_deref(), 2).await.unwrap();
+            let rows = certificates.page(&after, 2).await.unwrap();
             let Some(last) = rows.last() else { break };
-            after = Some(last.id.clone());
+            after.clone_from(&last.id);
             found.extend(rows.into_iter().map(|row| row.id));
         }
         assert_eq!(found, ["a", "b", "c"]);
