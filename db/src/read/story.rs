@@ -13,7 +13,10 @@ use crate::statement::{Statement, Value};
 use crate::write::group::GroupId;
 use crate::write::settlement::{Outcome, RUN_POSITIONS_MAX, Retry};
 
-const OF_EVENT: Statement = Statement::same(include_str!("../../../sql/event_published/of_event.sql"));
+const OF_EVENT: Statement = Statement::each(
+    include_str!("../../../sql/sqlite/event_published/of_event.sql"),
+    include_str!("../../../sql/mysql/event_published/of_event.sql"),
+);
 const ORPHAN: Statement = Statement::same(include_str!("../../../sql/event_published/orphan.sql"));
 const RETRIES: Statement = Statement::same(include_str!("../../../sql/event_retry/of_event.sql"));
 
