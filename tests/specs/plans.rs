@@ -7,11 +7,15 @@ use sqlx::{AssertSqlSafe, Row};
 
 /// What a plan may do all the same: (file, part of the plan, why).
 const ALLOWED: &[(&str, &str, &str)] = &[
+    ("event_published/of_event.sql", "g ", "every group is asked, and there are few"),
+    ("event_published/of_event.sql", "TEMP B-TREE", "the few rows of one event"),
+    ("log/archive_bound.sql", "filesort", "it sorts what is about to be moved"),
     ("hub/alive_other.sql", "", "a handful of hubs, and only while one starts"),
     ("hub/online.sql", "", "a handful of hubs"),
     ("schema_migration/list.sql", "", "one row a migration"),
     ("consumer_slot/settle.sql", "move", "the rows of the flush itself, not a table"),
-    ("event_published/orphan.sql", "temporary", "never"),
+    ("certificate/any.sql", "", "it stops at the first row"),
+    ("consumer_group/page.sql", "", "groups are few, and a server counts that reading all is cheaper"),
 ];
 
 /// Folders whose statements ask the engine about itself and read no table of ours.
@@ -51,6 +55,14 @@ fn expand(text: &str) -> String {
     expanded
 }
 
+/// The statement with '1', '11', '21' … for its placeholders, so that ranges are not empty. A text is
+/// compared as a number where the column is one, and the index serves either way.
+fn with_values(statement: &str) -> String {
+    let mut parts = statement.split('?');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.enumerate().fold(first, |text, (index, part)| format!("{text}'{}'{part}", 10 * index + 1))
+}
+
 /// Steps of `statement`'s plan that read a whole table or sort one.
 async fn bad_steps(database: &TestDatabase, statement: &str) -> Vec<String> {
     match database.engine() {
@@ -59,7 +71,7 @@ async fn bad_steps(database: &TestDatabase, statement: &str) -> Vec<String> {
             let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
             let steps = sqlx::raw_sql(explain).fetch_all(&mut connection).await.unwrap();
             let details = steps.iter().map(|step| step.get::<String, _>("detail"));
-            let own_rows = ["CONSTANT ROW", "SCAN move", "(subquery", "SCAN page", "SCAN batch", "SCAN top"];
+            let own_rows = ["CONSTANT ROW", "VALUES CLAUSE", "SCAN move", "(subquery", "SCAN page", "SCAN batch", "SCAN top"];
             details
                 .filter(|detail| detail.starts_with("SCAN") || detail.contains("TEMP B-TREE"))
                 .filter(|detail| !own_rows.iter().any(|own| detail.contains(own)))
@@ -67,8 +79,7 @@ async fn bad_steps(database: &TestDatabase, statement: &str) -> Vec<String> {
         }
         engine @ (Engine::MariaDb | Engine::MySql) => {
             let format = if engine == Engine::MySql { "FORMAT=TRADITIONAL " } else { "" };
-            // A text is compared as a number where the column is one, so the index serves either way.
-            let statement = statement.replace("LIMIT ?", "LIMIT 10").replace('?', "'1'");
+            let statement = with_values(&statement.replace("LIMIT ?", "LIMIT 10"));
             let explain = AssertSqlSafe(format!("EXPLAIN {format}{statement}"));
             let mut connection = database.mysql().await;
             let steps = sqlx::raw_sql(explain).fetch_all(&mut connection).await.unwrap();
@@ -77,7 +88,8 @@ async fn bad_steps(database: &TestDatabase, statement: &str) -> Vec<String> {
             };
             steps
                 .iter()
-                .filter(|step| !text(step, "table").starts_with('<') && text(step, "select_type") != "INSERT")
+                // What is written is listed too, as a table that is read whole.
+                .filter(|step| !text(step, "table").starts_with('<') && !["INSERT", "REPLACE"].contains(&text(step, "select_type").as_str()))
                 .filter(|step| {
                     let (kind, extra) = (text(step, "type"), text(step, "Extra"));
                     ["ALL", "index"].contains(&kind.as_str()) && !extra.contains("No tables")
@@ -96,7 +108,7 @@ async fn fill(database: &TestDatabase) {
         n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200),
         r (i) AS (SELECT a.i + 200 * (b.i - 1) FROM n a, n b WHERE b.i <= 50)";
     let sqlite = database.engine() == Engine::Sqlite;
-    let (digest, print) = if sqlite { ("randomblob(16)", "randomblob(32)") } else { ("UNHEX(MD5(i))", "UNHEX(SHA2(i, 256))") };
+    let (digest, print) = if sqlite { ("randomblob(16)", "randomblob(32)") } else { ("UNHEX(LEFT(SHA2(i, 256), 32))", "UNHEX(SHA2(i, 256))") };
     let inserts = [
         format!(
             "event (position, id, timestamp, domain, pid, version, name, publisher, published, digest, data, links)
