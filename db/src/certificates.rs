@@ -169,14 +169,15 @@ impl Certificates {
         one(&rows, || "a certificate of this fingerprint".to_owned())
     }
 
-    /// The active certificates after an id, by id; at most [`PAGE_EVENTS_MAX`]. The empty text
-    /// starts. None: there are no more.
+    /// The active certificates, or those after an id, by id; at most [`PAGE_EVENTS_MAX`]. None:
+    /// there are no more.
     ///
     /// # Errors
     /// [`RecordError`]; asking again is safe.
-    pub async fn page(&self, after: &str, limit: u32) -> Result<Vec<CertificateRow>, RecordError> {
+    pub async fn page(&self, after: Option<&str>, limit: u32) -> Result<Vec<CertificateRow>, RecordError> {
         let limit = Value::Integer(i64::from(limit.clamp(1, PAGE_EVENTS_MAX)));
-        let rows = self.database.reading().rows(&PAGE, &[Value::Text(after), limit]).await?;
+        let rows =
+            self.database.reading().rows(&PAGE, &[Value::Text(after.unwrap_or_default()), limit]).await?;
         Ok(rows.iter().map(certificate_row).collect::<Result<_, _>>()?)
     }
 

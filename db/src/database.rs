@@ -35,7 +35,8 @@ const SETTINGS: Statement = Statement::each(
     include_str!("../../sql/sqlite/engine/settings.sql"),
     include_str!("../../sql/mysql/engine/settings.sql"),
 );
-const FIND_DATABASE: Statement = Statement::each("", include_str!("../../sql/mysql/engine/find_database.sql"));
+const FIND_DATABASE: Statement =
+    Statement::each("", include_str!("../../sql/mysql/engine/find_database.sql"));
 
 /// A database that was reached and can be trusted with a log. Clones share its pools.
 #[derive(Debug, Clone)]
@@ -148,7 +149,8 @@ impl Database {
         let unreachable = |error: Error| OpenError::Unreachable {
             tried: format!("opening {place}"),
             reason: reason(&error),
-            advice: "see that its folder exists and can be written to, and that it is an SQLite file".to_owned(),
+            advice: "see that its folder exists and can be written to, and that it is an SQLite file"
+                .to_owned(),
         };
         let connection = in_time(options.connect()).await.map_err(unreachable)?;
         let mut connection = Connection::Sqlite(Box::new(connection));
@@ -176,11 +178,12 @@ impl Database {
     ) -> Result<Self, OpenError> {
         let place = url.to_string();
         let options = mysql_options(options);
-        let mut connection = in_time(connect_mysql(&options)).await.map_err(|error| OpenError::Unreachable {
-            tried: format!("connecting to {place}"),
-            advice: advice(&error),
-            reason: reason(&error),
-        })?;
+        let mut connection =
+            in_time(connect_mysql(&options)).await.map_err(|error| OpenError::Unreachable {
+                tried: format!("connecting to {place}"),
+                advice: advice(&error),
+                reason: reason(&error),
+            })?;
         let failed = |error: Error| OpenError::Failed { place: place.clone(), reason: reason(&error) };
         let settings = settings(&mut connection).await.map_err(failed)?;
         let found = connection.rows(&FIND_DATABASE, &[Value::Text(database)]).await.map_err(failed)?;
@@ -276,7 +279,9 @@ fn advice(error: &Error) -> String {
             "see that the host is right and that no firewall is in between"
         }
         Error::Io(_) => "see that the host's name is right and that it can be reached from here",
-        Error::Tls(_) => "see that the server has TLS and that ssl-mode and ssl-ca in the URL fit its certificate",
+        Error::Tls(_) => {
+            "see that the server has TLS and that ssl-mode and ssl-ca in the URL fit its certificate"
+        }
         _ if number == Some(1045) || number == Some(1698) => "correct user and password in the URL",
         _ if number == Some(1040) => "the server has no free connection: raise max_connections",
         Error::Protocol(_) | Error::Configuration(_) => {

@@ -49,7 +49,9 @@ pub enum OpenError {
         advice: String,
     },
     /// The engine is too old or not one of ours.
-    #[error("the database at {place} is {found}; eventflow needs SQLite, MySQL 8.0.16 or MariaDB 10.6, or newer")]
+    #[error(
+        "the database at {place} is {found}; eventflow needs SQLite, MySQL 8.0.16 or MariaDB 10.6, or newer"
+    )]
     Unsupported {
         /// Where it is.
         place: String,
@@ -120,13 +122,17 @@ pub enum MigrateError {
         expected: String,
     },
     /// The database holds tables of something else.
-    #[error("the database holds the table {table}, which is not eventflow's; give eventflow a database of its own")]
+    #[error(
+        "the database holds the table {table}, which is not eventflow's; give eventflow a database of its own"
+    )]
     Foreign {
         /// One of them.
         table: String,
     },
     /// Another program is at it.
-    #[error("another program has been changing the tables for {waited_s} s; wait until it is done, then try again")]
+    #[error(
+        "another program has been changing the tables for {waited_s} s; wait until it is done, then try again"
+    )]
     Locked {
         /// How long this one has waited, in seconds.
         waited_s: u32,

@@ -33,7 +33,11 @@ pub(crate) fn classify(error: &Error) -> Failure {
                 None => sqlite_failure(database.code().as_deref()),
             }
         }
-        Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::PoolTimedOut | Error::PoolClosed
+        Error::Io(_)
+        | Error::Tls(_)
+        | Error::Protocol(_)
+        | Error::PoolTimedOut
+        | Error::PoolClosed
         | Error::WorkerCrashed => Failure::Lost,
         _ => Failure::Refused,
     }

@@ -23,6 +23,8 @@ mod hubs;
 mod journal;
 mod record;
 
+pub mod doctor;
+
 pub use certificates::{CertificateRow, Certificates, KeyringRow, SealedKey};
 pub use database::Database;
 pub use engine::{Engine, EngineInfo};

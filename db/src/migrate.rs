@@ -160,7 +160,9 @@ impl Database {
         outcome.map_err(|error| MigrateError::Refused {
             version: 0,
             reason: reason(&error),
-            advice: format!("let an administrator run CREATE DATABASE `{database}` and grant this user all rights on it"),
+            advice: format!(
+                "let an administrator run CREATE DATABASE `{database}` and grant this user all rights on it"
+            ),
         })
     }
 }
@@ -189,8 +191,9 @@ async fn apply(connection: &mut Connection, sqlite: bool) -> Result<Migrated, Mi
             failure::Failure::Refused => MigrateError::Refused {
                 version: migration.version,
                 reason: reason(&error),
-                advice: "grant this user CREATE, ALTER, INDEX, SELECT, INSERT, UPDATE and DELETE on the database"
-                    .to_owned(),
+                advice:
+                    "grant this user CREATE, ALTER, INDEX, SELECT, INSERT, UPDATE and DELETE on the database"
+                        .to_owned(),
             },
             _ => unavailable(&error),
         })?;

@@ -119,7 +119,9 @@ fn expand(text: &str, rows: usize) -> String {
 
 /// Makes a database of a name that [`crate::DatabaseUrl`] has checked: letters, digits, `_`, `-`.
 pub(crate) fn create_database(name: &str) -> sqlx::AssertSqlSafe<String> {
-    sqlx::AssertSqlSafe(format!("CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"))
+    sqlx::AssertSqlSafe(format!(
+        "CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+    ))
 }
 
 #[cfg(test)]

@@ -39,7 +39,9 @@ impl DatabaseUrl {
             "sqlite" => {
                 let path = rest.strip_prefix("//").unwrap_or(rest);
                 if path.is_empty() || path.starts_with(":memory:") {
-                    return Err(UrlError::Malformed { reason: "sqlite: needs the path of a file".to_owned() });
+                    return Err(UrlError::Malformed {
+                        reason: "sqlite: needs the path of a file".to_owned(),
+                    });
                 }
                 Ok(Self::sqlite(Path::new(path)))
             }
@@ -51,10 +53,7 @@ impl DatabaseUrl {
     /// The SQLite file at `path`.
     #[must_use]
     pub fn sqlite(path: &Path) -> Self {
-        Self {
-            shown: format!("sqlite:{}", path.display()),
-            place: Place::Sqlite { path: path.to_owned() },
-        }
+        Self { shown: format!("sqlite:{}", path.display()), place: Place::Sqlite { path: path.to_owned() } }
     }
 
     fn parse_mysql(rest: &str) -> Result<Self, UrlError> {
@@ -145,7 +144,15 @@ mod tests {
     fn what_cannot_be_a_database_is_refused() {
         assert!(matches!(DatabaseUrl::parse("postgres://x"), Err(UrlError::Scheme { .. })));
         assert!(matches!(DatabaseUrl::parse("mysql://x?sll-mode=REQUIRED"), Err(UrlError::Parameter { .. })));
-        for bad in ["sqlite:", "sqlite::memory:", "mysql:x", "mysql://", "mysql://u@/db", "mysql://u@h/a`b", "mysql://h?ssl-mode=x"] {
+        for bad in [
+            "sqlite:",
+            "sqlite::memory:",
+            "mysql:x",
+            "mysql://",
+            "mysql://u@/db",
+            "mysql://u@h/a`b",
+            "mysql://h?ssl-mode=x",
+        ] {
             assert!(matches!(DatabaseUrl::parse(bad), Err(UrlError::Malformed { .. })), "{bad}");
         }
     }

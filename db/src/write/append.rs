@@ -8,6 +8,7 @@ pub struct Append {
     pub(crate) events: Vec<Prepared>,
     pub(crate) expectations: Vec<Expectation>,
     pub(crate) bytes: usize,
+    pub(crate) now: Timestamp,
 }
 
 /// One event of an append. Position and version are filled in by the writer.
@@ -40,7 +41,7 @@ impl Append {
             .map(|(event, publisher)| Prepared::new(event, publisher, now))
             .collect();
         let bytes = events.iter().map(|event| event.bytes).sum();
-        Self { events, expectations, bytes }
+        Self { events, expectations, bytes, now }
     }
 }
 

@@ -50,9 +50,6 @@ pub(crate) fn channel(head: Position) -> (Teller, Commits) {
     (teller, Commits { queue, head: head_receiver, seen: head, held: None })
 }
 
-/// A place in the queue, had before a deletion is made, so that none goes untold.
-pub(crate) struct Place<'a>(Option<mpsc::Permit<'a, Committed>>);
-
 impl Teller {
     /// Passes on events that end at `head`, or leaves the reader to find that it missed them.
     pub(crate) fn events(&self, events: Vec<Arc<Event>>, head: Position) {
@@ -72,23 +69,15 @@ impl Teller {
         });
     }
 
-    /// A place for a deletion; `None` if there is none free now.
-    pub(crate) fn reserve(&self) -> Option<Place<'_>> {
-        match self.queue.try_reserve() {
-            Ok(permit) => Some(Place(Some(permit))),
-            Err(mpsc::error::TrySendError::Full(())) => None,
-            // Nobody reads commits, so nobody misses one.
-            Err(mpsc::error::TrySendError::Closed(())) => Some(Place(None)),
-        }
+    /// Whether a deletion would be told. The writer is the only sender, so the room stays.
+    pub(crate) fn has_room(&self) -> bool {
+        self.queue.capacity() > 0 || self.queue.is_closed()
     }
-}
 
-impl Place<'_> {
-    /// Passes on what was emptied.
-    pub(crate) fn deleted(self, positions: Vec<Position>) {
-        if let Some(permit) = self.0 {
-            permit.send(Committed::Deleted(positions));
-        }
+    /// Passes on what was emptied, after [`Teller::has_room`].
+    pub(crate) fn deleted(&self, positions: Vec<Position>) {
+        // Closed: nobody reads commits, so nobody misses one.
+        let _ = self.queue.try_send(Committed::Deleted(positions));
     }
 }
 
@@ -200,8 +189,15 @@ mod tests {
     async fn a_deletion_waits_for_a_free_place_instead_of_going_untold() {
         let (teller, mut commits) = channel(Position(0));
         (1..=COMMITS_QUEUED_MAX as u64).for_each(|at| teller.events(event(at), Position(at)));
-        assert!(teller.reserve().is_none());
+        assert!(!teller.has_room());
         commits.next().await;
-        teller.reserve().unwrap().deleted(vec![Position(1)]);
+        assert!(teller.has_room());
+        teller.deleted(vec![Position(1)]);
+        drop(teller);
+        let mut last = None;
+        while let Some(committed) = commits.next().await {
+            last = Some(committed);
+        }
+        assert_eq!(last, Some(Committed::Deleted(vec![Position(1)])));
     }
 }

@@ -4,5 +4,15 @@ pub(crate) mod append;
 pub(crate) mod commits;
 pub(crate) mod group;
 pub(crate) mod settlement;
-mod task;
 pub(crate) mod writer;
+
+mod batch;
+mod change;
+mod decide;
+mod groups;
+mod links;
+mod log;
+mod session;
+mod settle;
+mod task;
+mod versions;

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::database::{Database, reason};
 use crate::error::{OpenError, WriteError};
 use crate::write::append::Append;
-use crate::write::commits::{self, Commits};
+use crate::write::commits::Commits;
 use crate::write::group::{Group, GroupWish};
 use crate::write::settlement::{OrphanRun, Settlements};
 use crate::write::task::Task;
@@ -70,11 +70,8 @@ impl Database {
         self.check_schema().await?;
         let (sender, receiver) = mpsc::channel(COMMANDS_QUEUED_MAX);
         let writer = Writer { queue: sender, bytes: Arc::new(Semaphore::new(QUEUED_KIB_MAX)) };
-        let failed =
-            |error| OpenError::Failed { place: self.url().to_string(), reason: reason(&error) };
-        let mut task = Task::new(self.clone(), options, receiver).await.map_err(failed)?;
-        let (teller, commits) = commits::channel(task.head());
-        task.tell_through(teller);
+        let failed = |error| OpenError::Failed { place: self.url().to_string(), reason: reason(&error) };
+        let (task, commits) = Task::start(self.clone(), options, receiver).await.map_err(failed)?;
         Ok((writer, commits, task.run()))
     }
 }

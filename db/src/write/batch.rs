@@ -1,0 +1,114 @@
+//! Commands that share one transaction, and their answers.
+
+use proto::Refusal;
+use proto::message::Appended;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::error::WriteError;
+use crate::write::append::Append;
+use crate::write::settlement::{OrphanRun, Settlements};
+use crate::write::writer::{Answer, Command};
+
+/// Events of one batch; a single larger append still goes in whole.
+const BATCH_EVENTS_MAX: usize = 1_000;
+
+/// Bytes of events of one batch; a single larger append still goes in whole.
+const BATCH_BYTES_MAX: usize = 4 << 20;
+
+/// Settled runs, retries and orphans of one batch.
+const BATCH_SETTLEMENTS_MAX: usize = 4_096;
+
+/// Work and where its answer goes.
+pub(crate) struct Asked<W, T> {
+    pub(crate) work: W,
+    answer: Answer<T>,
+    _bytes: Option<OwnedSemaphorePermit>,
+}
+
+impl<W, T> Asked<W, T> {
+    fn new(work: W, answer: Answer<T>) -> Self {
+        Self { work, answer, _bytes: None }
+    }
+
+    /// Whoever asked may have gone; that is theirs to know.
+    pub(crate) fn answer(self, outcome: Result<T, WriteError>) {
+        let _ = self.answer.send(outcome);
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Batch {
+    pub(crate) appends: Vec<Asked<Append, Vec<Appended>>>,
+    pub(crate) settlements: Vec<Asked<Settlements, ()>>,
+    pub(crate) orphans: Vec<Asked<Vec<OrphanRun>, ()>>,
+    events: usize,
+    bytes: usize,
+    settled: usize,
+}
+
+impl Batch {
+    /// Takes `command` if it may share a transaction with what is here and there is room, else
+    /// gives it back.
+    pub(crate) fn take(&mut self, command: Command) -> Option<Command> {
+        match command {
+            Command::Append(work, answer, permit) => {
+                let (events, bytes) = (self.events + work.events.len(), self.bytes + work.bytes);
+                let full = events > BATCH_EVENTS_MAX || bytes > BATCH_BYTES_MAX;
+                if full && !self.appends.is_empty() {
+                    return Some(Command::Append(work, answer, permit));
+                }
+                (self.events, self.bytes) = (events, bytes);
+                self.appends.push(Asked { work, answer, _bytes: Some(permit) });
+            }
+            Command::Settle(work, answer) => {
+                let settled = self.settled + work.runs.len() + work.retries.len() + 1;
+                if settled > BATCH_SETTLEMENTS_MAX && !self.settlements.is_empty() {
+                    return Some(Command::Settle(work, answer));
+                }
+                self.settled = settled;
+                self.settlements.push(Asked::new(work, answer));
+            }
+            Command::Orphans(work, answer) => {
+                let settled = self.settled + work.len();
+                if settled > BATCH_SETTLEMENTS_MAX && !self.orphans.is_empty() {
+                    return Some(Command::Orphans(work, answer));
+                }
+                self.settled = settled;
+                self.orphans.push(Asked::new(work, answer));
+            }
+            other => return Some(other),
+        }
+        None
+    }
+
+    pub(crate) fn requests(&self) -> usize {
+        self.appends.len() + self.settlements.len() + self.orphans.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.requests() == 0
+    }
+
+    /// A batch for each request, so that one that fails does so alone.
+    pub(crate) fn split(self) -> Vec<Self> {
+        let appends = self.appends.into_iter().map(|asked| Self { appends: vec![asked], ..Self::default() });
+        let settlements =
+            self.settlements.into_iter().map(|asked| Self { settlements: vec![asked], ..Self::default() });
+        let orphans = self.orphans.into_iter().map(|asked| Self { orphans: vec![asked], ..Self::default() });
+        appends.chain(settlements).chain(orphans).collect()
+    }
+
+    /// Answers all with the same error.
+    pub(crate) fn fail(self, error: &WriteError) {
+        self.appends.into_iter().for_each(|asked| asked.answer(Err(error.clone())));
+        self.settlements.into_iter().for_each(|asked| asked.answer(Err(error.clone())));
+        self.orphans.into_iter().for_each(|asked| asked.answer(Err(error.clone())));
+    }
+
+    /// Answers all appends with the same refusal and keeps the rest.
+    pub(crate) fn refuse_appends(&mut self, refusal: &Refusal) {
+        for asked in self.appends.drain(..) {
+            asked.answer(Err(WriteError::Refused(refusal.clone())));
+        }
+    }
+}

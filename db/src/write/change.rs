@@ -1,0 +1,178 @@
+//! Changes that have a transaction of their own: groups, links, deletions.
+//!
+//! They are rare, so they may take several statements. A change whose commit is in doubt is made
+//! again; each is such that this ends in the same tables.
+
+use std::time::Duration;
+
+use proto::message::Link;
+use proto::{EventId, Position, Timestamp};
+use tokio::time::Instant;
+use tracing::warn;
+
+use crate::database::reason;
+use crate::error::WriteError;
+use crate::failure::{Failure, classify};
+use crate::statement::Statement;
+use crate::write::decide::Eventlog;
+use crate::write::group::{Group, GroupWish};
+use crate::write::log::Trouble;
+use crate::write::session::Session;
+use crate::write::task::{Task, Tries};
+use crate::write::writer::{Answer, Command};
+
+/// How long a change is tried.
+const CHANGE_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long one try may take: an eventlog with many events takes a while to empty.
+const TRY_WITHIN: Duration = Duration::from_secs(25);
+
+const NOW: Statement = Statement::each(
+    include_str!("../../../sql/sqlite/engine/now.sql"),
+    include_str!("../../../sql/mysql/engine/now.sql"),
+);
+
+/// Something that is done in a transaction of its own, in every try with the same time.
+trait Change: Sync {
+    type Done: Send;
+
+    fn make(
+        &self,
+        session: &mut Session,
+        hub: &str,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Self::Done, Trouble>> + Send;
+}
+
+impl Change for GroupWish {
+    type Done = Group;
+    async fn make(&self, session: &mut Session, hub: &str, now: Timestamp) -> Result<Group, Trouble> {
+        session.group(self, hub, now).await
+    }
+}
+
+struct TakeGroups;
+
+impl Change for TakeGroups {
+    type Done = Vec<Group>;
+    async fn make(&self, session: &mut Session, hub: &str, _: Timestamp) -> Result<Vec<Group>, Trouble> {
+        session.take_groups(hub).await
+    }
+}
+
+impl Change for Link {
+    type Done = u64;
+    async fn make(&self, session: &mut Session, _: &str, _: Timestamp) -> Result<u64, Trouble> {
+        session.link(self).await
+    }
+}
+
+impl Change for EventId {
+    type Done = Vec<Position>;
+    async fn make(&self, session: &mut Session, _: &str, now: Timestamp) -> Result<Vec<Position>, Trouble> {
+        session.empty_event(self, now).await
+    }
+}
+
+impl Change for Eventlog {
+    type Done = Vec<Position>;
+    async fn make(&self, session: &mut Session, _: &str, now: Timestamp) -> Result<Vec<Position>, Trouble> {
+        session.empty_eventlog(self, now).await
+    }
+}
+
+impl Task {
+    /// Makes one change and answers it. Whoever asked may have gone; that is theirs to know.
+    pub(crate) async fn change(&mut self, command: Command) {
+        match command {
+            Command::Group(wish, answer) => drop(answer.send(self.alone(&wish).await)),
+            Command::TakeGroups(answer) => drop(answer.send(self.alone(&TakeGroups).await)),
+            Command::Link(link, answer) => drop(answer.send(self.alone(&link).await)),
+            Command::DeleteEvent(id, answer) => self.delete(answer, &id).await,
+            Command::DeleteEventlog(domain, pid, answer) => {
+                self.delete(answer, &Eventlog { domain, pid }).await;
+            }
+            // A batch takes these.
+            Command::Append(..) | Command::Settle(..) | Command::Orphans(..) => {}
+        }
+    }
+
+    async fn delete(&mut self, answer: Answer<Vec<Position>>, deletion: &impl Change<Done = Vec<Position>>) {
+        // Whoever delivers events has to hear of it, so there must be a place for the news first.
+        if !self.teller.has_room() {
+            let reason = "the hub is behind with delivering".to_owned();
+            let _ = answer.send(Err(WriteError::Unavailable { reason }));
+            return;
+        }
+        let outcome = self.alone(deletion).await;
+        if let Ok(positions) = &outcome
+            && !positions.is_empty()
+        {
+            self.teller.deleted(positions.clone());
+        }
+        let _ = answer.send(outcome);
+    }
+
+    /// Makes `change`, again after what passes.
+    async fn alone<C: Change>(&mut self, change: &C) -> Result<C::Done, WriteError> {
+        let deadline = Instant::now() + CHANGE_WITHIN;
+        let mut tries = Tries::default();
+        let mut now = None;
+        loop {
+            let error = match self.try_alone(change, &mut now).await {
+                Ok(done) => return Ok(done),
+                Err(Trouble::Closed(refusal) | Trouble::Unfit(_, refusal)) => {
+                    return Err(WriteError::Refused(refusal));
+                }
+                Err(Trouble::HeadMoved | Trouble::Fenced(_)) => continue,
+                Err(Trouble::Engine(error)) => error,
+            };
+            let failure = classify(&error);
+            warn!(reason = %reason(&error), ?failure, "a change did not go through");
+            let stopping = self.options.stop.is_cancelled();
+            if failure == Failure::Refused || !tries.pause(deadline, stopping).await {
+                return Err(WriteError::Unavailable { reason: reason(&error) });
+            }
+        }
+    }
+
+    async fn try_alone<C: Change>(
+        &mut self,
+        change: &C,
+        now: &mut Option<Timestamp>,
+    ) -> Result<C::Done, Trouble> {
+        let mut session = self.session().await?;
+        let trying = async {
+            session.begin().await?;
+            let at = match *now {
+                Some(at) => at,
+                None => *now.insert(session.now().await?),
+            };
+            let done = change.make(&mut session, self.options.hub.as_str(), at).await?;
+            session.commit().await?;
+            Ok(done)
+        };
+        let outcome = match tokio::time::timeout(TRY_WITHIN, trying).await {
+            Ok(outcome) => outcome,
+            // The session is dropped: nobody knows what is under way in it.
+            Err(_) => {
+                let late = std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer within 25 s");
+                return Err(Trouble::Engine(sqlx::Error::Io(late)));
+            }
+        };
+        match &outcome {
+            Ok(_) => self.give_back(session),
+            Err(trouble) => self.keep(session, trouble).await,
+        }
+        outcome
+    }
+}
+
+impl Session {
+    /// The database's time.
+    async fn now(&mut self) -> Result<Timestamp, sqlx::Error> {
+        let rows = self.rows(&NOW, &[]).await?;
+        let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+        Ok(row.timestamp(0)?)
+    }
+}

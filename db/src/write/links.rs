@@ -1,0 +1,172 @@
+//! Changes links of events, and empties events.
+
+use proto::limits::{CPIDS_PER_EVENT_MAX, EIDS_PER_EVENT_MAX};
+use proto::message::Link;
+use proto::{EventId, Position, Refusal, Timestamp};
+use sqlx::Error;
+
+use crate::statement::{Statement, Template, Value};
+use crate::write::decide::Eventlog;
+use crate::write::log::Trouble;
+use crate::write::session::Session;
+
+const MARK_LINKED: Statement = Statement::same(include_str!("../../../sql/event/mark_linked.sql"));
+const FIND_POSITION: Statement = Statement::same(include_str!("../../../sql/event/find_position.sql"));
+const LIST_VERSIONS: Statement = Statement::same(include_str!("../../../sql/event/list_versions.sql"));
+static EMPTY: Template = Template::same(include_str!("../../../sql/event/empty.sql"));
+
+/// Statements on one kind of link.
+struct Links {
+    count: Statement,
+    find: Statement,
+    delete: Statement,
+    insert: &'static Template,
+    max: usize,
+    what: &'static str,
+}
+
+static INSERT_EID: Template = Template::same(include_str!("../../../sql/event_eid/insert.sql"));
+const EIDS: Links = Links {
+    count: Statement::same(include_str!("../../../sql/event_eid/count.sql")),
+    find: Statement::same(include_str!("../../../sql/event_eid/find.sql")),
+    delete: Statement::same(include_str!("../../../sql/event_eid/delete.sql")),
+    insert: &INSERT_EID,
+    max: EIDS_PER_EVENT_MAX,
+    what: "eids",
+};
+
+static INSERT_CPID: Template = Template::same(include_str!("../../../sql/event_cpid/insert.sql"));
+const CPIDS: Links = Links {
+    count: Statement::same(include_str!("../../../sql/event_cpid/count.sql")),
+    find: Statement::same(include_str!("../../../sql/event_cpid/find.sql")),
+    delete: Statement::same(include_str!("../../../sql/event_cpid/delete.sql")),
+    insert: &INSERT_CPID,
+    max: CPIDS_PER_EVENT_MAX,
+    what: "cpids",
+};
+
+/// What goes with an event when it is emptied.
+static BELONGINGS: [Template; 4] = [
+    Template::same(include_str!("../../../sql/event_eid/delete_positions.sql")),
+    Template::same(include_str!("../../../sql/event_cpid/delete_positions.sql")),
+    Template::same(include_str!("../../../sql/event_retry/delete_positions.sql")),
+    Template::same(include_str!("../../../sql/event_parked/delete_positions.sql")),
+];
+
+impl Session {
+    /// Changes a link and says how many rows that changed.
+    pub(crate) async fn link(&mut self, link: &Link) -> Result<u64, Trouble> {
+        match link {
+            Link::AddEid(id, eid) => self.add_link(id, &EIDS, &[Value::Text(eid.as_str())]).await,
+            Link::RemoveEid(id, eid) => self.remove_link(id, &EIDS, &[Value::Text(eid.as_str())]).await,
+            Link::AddCpid(id, cpid) => {
+                let to = [Value::Text(cpid.domain.as_str()), Value::Text(cpid.pid.as_str())];
+                self.add_link(id, &CPIDS, &to).await
+            }
+            Link::RemoveCpid(id, cpid) => {
+                let to = [Value::Text(cpid.domain.as_str()), Value::Text(cpid.pid.as_str())];
+                self.remove_link(id, &CPIDS, &to).await
+            }
+        }
+    }
+
+    async fn add_link(&mut self, id: &EventId, links: &Links, to: &[Value<'_>]) -> Result<u64, Trouble> {
+        let position = self.lock_event(id).await?;
+        let link = [&[position], to].concat();
+        if self.count(&links.find, &link).await? > 0 {
+            return Ok(0);
+        }
+        let found = self.count(&links.count, &[position]).await?;
+        if usize::try_from(found).is_ok_and(|found| found >= links.max) {
+            let reason = format!("event {id} has {found} {}; at most {} are allowed", links.what, links.max);
+            return Err(Trouble::Unfit(0, Refusal::Invalid { reason }));
+        }
+        let (insert, _) = links.insert.for_at_most(1);
+        Ok(self.execute(&insert, &link).await?)
+    }
+
+    async fn remove_link(&mut self, id: &EventId, links: &Links, to: &[Value<'_>]) -> Result<u64, Trouble> {
+        let position = self.lock_event(id).await?;
+        Ok(self.execute(&links.delete, &[&[position], to].concat()).await?)
+    }
+
+    /// Locks an event that is not emptied, marks that it may have links, and says where it is.
+    async fn lock_event(&mut self, id: &EventId) -> Result<Value<'static>, Trouble> {
+        let matched = self.execute(&MARK_LINKED, &[Value::Text(id.as_str())]).await?;
+        let found = self.find_event(id).await?;
+        match found {
+            Some((position, None)) if matched == 1 => Ok(Value::number(position.0)),
+            Some(_) => Err(not_found(format!("event {id}, which was deleted,"))),
+            None => Err(not_found(format!("event {id}"))),
+        }
+    }
+
+    async fn find_event(&mut self, id: &EventId) -> Result<Option<(Position, Option<i64>)>, Error> {
+        let rows = self.rows(&FIND_POSITION, &[Value::Text(id.as_str())]).await?;
+        rows.first().map(|row| Ok((row.position(0)?, row.integer_or_null(1)?))).transpose()
+    }
+
+    async fn count(&mut self, statement: &Statement, values: &[Value<'_>]) -> Result<i64, Error> {
+        let rows = self.rows(statement, values).await?;
+        rows.first().map_or(Ok(0), |row| Ok(row.integer(0)?))
+    }
+
+    /// Empties an event; its position, unless somebody else had emptied it before.
+    pub(crate) async fn empty_event(&mut self, id: &EventId, at: Timestamp) -> Result<Vec<Position>, Trouble> {
+        let Some((position, deleted)) = self.find_event(id).await? else {
+            return Err(not_found(format!("event {id}")));
+        };
+        self.empty(&[(position, deleted)], at).await
+    }
+
+    /// Empties all events of an eventlog; the positions of those that nobody had emptied before.
+    pub(crate) async fn empty_eventlog(
+        &mut self,
+        eventlog: &Eventlog,
+        at: Timestamp,
+    ) -> Result<Vec<Position>, Trouble> {
+        let Eventlog { domain, pid } = eventlog;
+        let (mut emptied, mut after) = (Vec::new(), 0);
+        loop {
+            let values = [Value::Text(domain.as_str()), Value::Text(pid.as_str()), Value::Integer(after)];
+            let rows = self.rows(&LIST_VERSIONS, &values).await?;
+            let mut page = Vec::with_capacity(rows.len());
+            for row in &rows {
+                let parts = (|| {
+                    after = row.integer(0)?;
+                    Ok((row.position(1)?, row.integer_or_null(2)?))
+                })();
+                page.push(parts.map_err(|error: crate::row::RowError| Error::from(error))?);
+            }
+            if page.is_empty() {
+                break;
+            }
+            emptied.extend(self.empty(&page, at).await?);
+        }
+        if after == 0 {
+            return Err(not_found(format!("eventlog {domain}/{pid}")));
+        }
+        Ok(emptied)
+    }
+
+    /// Empties events that are given as (position, when it was emptied before). What was emptied at
+    /// `at` was emptied by this change, in a commit whose outcome was not known.
+    async fn empty(&mut self, events: &[(Position, Option<i64>)], at: Timestamp) -> Result<Vec<Position>, Trouble> {
+        let full: Vec<_> =
+            events.iter().filter(|(_, deleted)| deleted.is_none()).map(|(at, _)| [Value::number(at.0)]).collect();
+        let emptied = self.execute_rows(&EMPTY, &[Value::Integer(at.millis())], &full, &[]).await?;
+        if emptied != full.len() as u64 {
+            // Somebody else emptied one between reading and writing: look again.
+            return Err(Trouble::HeadMoved);
+        }
+        for template in &BELONGINGS {
+            self.execute_rows(template, &[], &full, &[]).await?;
+        }
+        let ours = |deleted: &Option<i64>| deleted.is_none_or(|deleted| deleted == at.millis());
+        Ok(events.iter().filter(|(_, deleted)| ours(deleted)).map(|(position, _)| *position).collect())
+    }
+}
+
+fn not_found(what: String) -> Trouble {
+    Trouble::Unfit(0, Refusal::NotFound { what })
+}

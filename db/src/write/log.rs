@@ -1,0 +1,332 @@
+//! The writer's view of the log: where it ends, what it remembers of it, and one try of one batch.
+//!
+//! A try either commits and has an outcome for each request, or leaves the database as it was and
+//! says why. [`crate::write::task`] decides what comes next.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use proto::{Event, EventId, Position, Refusal, Timestamp};
+use sqlx::Error;
+
+use crate::write::append::Prepared;
+use crate::write::batch::Batch;
+use crate::write::decide::{Decided, Decision, Eventlog, Known, decide};
+use crate::write::session::{LogEnd, Session};
+use crate::write::settle::Fence;
+use crate::write::settlement::{ORPHANS, OrphanRun};
+use crate::write::versions::Versions;
+
+/// Batches that look ids up beforehand after one held a repetition: repetitions come in crowds.
+const LOOK_UPS_AFTER_REPETITION: u32 = 32;
+
+/// Why a try did not commit.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// Somebody else has moved the head.
+    HeadMoved,
+    /// A slot of these settlements, by their place in the batch, is not this hub's.
+    Fenced(usize),
+    /// The same settlements, by their place in the batch, cannot be written.
+    Unfit(usize, Refusal),
+    /// The log itself is not the one that it was: nothing is appended any more.
+    Closed(Refusal),
+    /// The engine said so.
+    Engine(Error),
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Self::Engine(error)
+    }
+}
+
+/// How careful the next try is to be. It only ever becomes more so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Care {
+    /// Look ids and settlements up before writing them.
+    pub(crate) look_up: bool,
+    /// Lock the head before anything is read.
+    pub(crate) lock: bool,
+}
+
+pub(crate) struct Log {
+    end: LogEnd,
+    closed: Option<Refusal>,
+    versions: Versions,
+    look_ups: u32,
+    /// Where ids were to go in a commit whose outcome is not known.
+    in_doubt: HashMap<EventId, Position>,
+    hub: String,
+}
+
+impl Log {
+    pub(crate) fn new(end: LogEnd, hub: String) -> Self {
+        let versions = Versions::default();
+        Self { end, closed: None, versions, look_ups: 0, in_doubt: HashMap::new(), hub }
+    }
+
+    pub(crate) fn end(&self) -> Position {
+        self.end.position
+    }
+
+    /// Why nothing is appended any more, if that is so.
+    pub(crate) fn closed(&self) -> Option<&Refusal> {
+        self.closed.as_ref()
+    }
+
+    /// Reads where the log ends now. If it goes back, this log is closed for good: whoever had a
+    /// position above it would read other events there.
+    pub(crate) async fn refresh(&mut self, session: &mut Session) -> Result<(), Trouble> {
+        let found = session.head().await?.ok_or_else(headless)?;
+        let Refreshed { end, closed } = refreshed(self.end, found);
+        if let Some(refusal) = closed {
+            self.closed = Some(refusal.clone());
+            return Err(Trouble::Closed(refusal));
+        }
+        if end != self.end {
+            self.versions.clear();
+            self.end = end;
+        }
+        Ok(())
+    }
+
+    /// One try of `batch`, whose settlements were checked.
+    pub(crate) async fn attempt(
+        &mut self,
+        session: &mut Session,
+        batch: &mut Batch,
+        care: Care,
+    ) -> Result<Decision, Trouble> {
+        if care.lock {
+            session.begin().await?;
+            session.lock_head().await?;
+            self.refresh(session).await?;
+        }
+        let look_up = care.look_up || self.look_ups > 0;
+        let decision = self.decide(session, batch, look_up).await?;
+        let writes = !decision.new.is_empty() || !batch.settlements.is_empty() || !batch.orphans.is_empty();
+        if writes && !care.lock {
+            session.begin().await?;
+        }
+        if decision.new.is_empty() {
+            self.confirm(session, &decision).await?;
+        } else if !session.claim(self.end, decision.head, newest(batch)).await? {
+            return Err(Trouble::HeadMoved);
+        }
+        for (place, asked) in batch.settlements.iter().enumerate() {
+            self.settle(session, place, &asked.work, care.look_up).await?;
+        }
+        let new: Vec<&Prepared> = decision.new.iter().filter_map(|place| prepared(batch, *place)).collect();
+        session.insert_events(&new).await?;
+        for asked in &batch.orphans {
+            let runs = if care.look_up { unrecorded(session, &asked.work).await? } else { asked.work.clone() };
+            session.orphans(&runs, &self.hub).await?;
+        }
+        if writes {
+            self.in_doubt = new.iter().map(|new| (new.event.id.clone(), new.event.position)).collect();
+            session.commit().await?;
+        } else {
+            session.rollback().await?;
+        }
+        Ok(self.committed(decision))
+    }
+
+    /// The decision on the appends, by what is known or read now.
+    async fn decide(
+        &mut self,
+        session: &mut Session,
+        batch: &mut Batch,
+        look_up: bool,
+    ) -> Result<Decision, Trouble> {
+        let mut known = Known { head: self.end.position, ..Known::default() };
+        if batch.appends.is_empty() {
+            return Ok(Decision::nothing(known.head));
+        }
+        self.know_versions(session, batch, &mut known).await?;
+        let mut look_up = look_up;
+        loop {
+            if look_up {
+                let events = batch.appends.iter().flat_map(|asked| &asked.work.events);
+                let ids: Vec<_> = events.map(|event| &event.event.id).collect();
+                known.taken = Some(session.taken(&ids).await?);
+            }
+            match decide(batch.appends.iter_mut().map(|asked| &mut asked.work), &known) {
+                Decided::LookUp => look_up = true,
+                Decided::Ready(mut decision) => {
+                    self.weigh(&known);
+                    self.claim_doubtful(batch, &mut decision);
+                    return Ok(decision);
+                }
+            }
+        }
+    }
+
+    async fn know_versions(
+        &mut self,
+        session: &mut Session,
+        batch: &Batch,
+        known: &mut Known,
+    ) -> Result<(), Error> {
+        let mut unknown = Vec::new();
+        let mut seen = HashSet::new();
+        for asked in &batch.appends {
+            let events = asked.work.events.iter().map(Eventlog::of);
+            for eventlog in events.chain(asked.work.expectations.iter().map(Eventlog::named_by)) {
+                if known.versions.contains_key(&eventlog) || seen.contains(&eventlog) {
+                    continue;
+                }
+                match self.versions.find(&eventlog) {
+                    Some(version) => drop(known.versions.insert(eventlog, version)),
+                    None => {
+                        seen.insert(eventlog.clone());
+                        unknown.push(eventlog);
+                    }
+                }
+            }
+        }
+        let versions = session.last_versions(&unknown).await?;
+        known.versions.extend(unknown.into_iter().zip(versions));
+        Ok(())
+    }
+
+    /// Decides whether the next batches look their ids up.
+    fn weigh(&mut self, known: &Known) {
+        match &known.taken {
+            Some(taken) if !taken.is_empty() => self.look_ups = LOOK_UPS_AFTER_REPETITION,
+            Some(_) => self.look_ups = self.look_ups.saturating_sub(1),
+            None => {}
+        }
+    }
+
+    /// What a commit of unknown outcome turns out to have stored was stored by this append.
+    fn claim_doubtful(&self, batch: &Batch, decision: &mut Decision) {
+        if self.in_doubt.is_empty() {
+            return;
+        }
+        for (asked, outcome) in batch.appends.iter().zip(&mut decision.outcomes) {
+            let Ok(appended) = outcome else { continue };
+            for (event, appended) in asked.work.events.iter().zip(appended) {
+                if self.in_doubt.get(&event.event.id) == Some(&appended.position) {
+                    appended.stored = proto::message::Stored::Now;
+                }
+            }
+        }
+    }
+
+    /// Makes sure that refusals for a wrong version belong to the log as it is now.
+    async fn confirm(&mut self, session: &mut Session, decision: &Decision) -> Result<(), Trouble> {
+        let wrong = |outcome: &Result<_, Refusal>| matches!(outcome, Err(Refusal::WrongVersion { .. }));
+        if !decision.outcomes.iter().any(wrong) {
+            return Ok(());
+        }
+        let before = self.end;
+        self.refresh(session).await?;
+        if self.end == before { Ok(()) } else { Err(Trouble::HeadMoved) }
+    }
+
+    async fn settle(
+        &self,
+        session: &mut Session,
+        place: usize,
+        settlements: &crate::write::settlement::Settlements,
+        look_up: bool,
+    ) -> Result<(), Trouble> {
+        if look_up && !settlements.runs.is_empty() {
+            let firsts: Vec<_> = settlements.runs.iter().map(|run| run.first).collect();
+            let found = session.settled(settlements.group, &firsts).await?;
+            // A flush is written whole, so all of it says that a lost answer was a yes.
+            if found.len() == firsts.len() {
+                return Ok(());
+            }
+            if let Some(position) = found.into_iter().next() {
+                let group = settlements.group;
+                let reason = format!("position {position} of group {group} is settled already");
+                return Err(Trouble::Unfit(place, Refusal::Invalid { reason }));
+            }
+        }
+        match session.settle(settlements, &self.hub).await? {
+            Fence::Held => Ok(()),
+            Fence::Lost => Err(Trouble::Fenced(place)),
+        }
+    }
+
+    fn committed(&mut self, mut decision: Decision) -> Decision {
+        self.end.position = decision.head;
+        for (eventlog, version) in decision.moved.drain() {
+            self.versions.remember(eventlog, version);
+        }
+        self.in_doubt.clear();
+        decision
+    }
+}
+
+/// The head's row is made with the tables and never taken away.
+pub(crate) fn headless() -> Error {
+    Error::Decode("log_head has no row: the tables are damaged".into())
+}
+
+struct Refreshed {
+    end: LogEnd,
+    closed: Option<Refusal>,
+}
+
+/// What to make of a head that was read, after one that was known.
+fn refreshed(known: LogEnd, found: LogEnd) -> Refreshed {
+    let closed = if found.incarnation != known.incarnation {
+        Some(Refusal::Invalid {
+            reason: format!(
+                "the database holds another log now (incarnation {}, it was {}); restart the hub",
+                found.incarnation, known.incarnation
+            ),
+        })
+    } else if found.position < known.position {
+        Some(Refusal::LogRegressed { head: found.position, answered: known.position })
+    } else {
+        None
+    };
+    Refreshed { end: found, closed }
+}
+
+/// The events that are new, in order, for whoever passes commits on.
+pub(crate) fn new_events(batch: &mut Batch, decision: &Decision) -> Vec<Arc<Event>> {
+    let mut events = Vec::with_capacity(decision.new.len());
+    let mut wanted = decision.new.iter().peekable();
+    for (request, asked) in batch.appends.iter_mut().enumerate() {
+        for (at, prepared) in std::mem::take(&mut asked.work.events).into_iter().enumerate() {
+            if wanted.next_if(|place| **place == (request, at)).is_some() {
+                events.push(Arc::new(prepared.event));
+            }
+        }
+    }
+    events
+}
+
+fn prepared(batch: &Batch, (request, event): (usize, usize)) -> Option<&Prepared> {
+    batch.appends.get(request)?.work.events.get(event)
+}
+
+fn newest(batch: &Batch) -> Timestamp {
+    batch.appends.iter().map(|asked| asked.work.now).max().unwrap_or_default()
+}
+
+async fn unrecorded(session: &mut Session, runs: &[OrphanRun]) -> Result<Vec<OrphanRun>, Error> {
+    let firsts: Vec<_> = runs.iter().map(|run| run.first).collect();
+    let found = session.settled(ORPHANS, &firsts).await?;
+    Ok(runs.iter().filter(|run| !found.contains(&run.first)).copied().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_went_back_is_closed() {
+        let end = |position, incarnation| LogEnd { position: Position(position), incarnation };
+        assert!(refreshed(end(5, 1), end(5, 1)).closed.is_none());
+        assert!(refreshed(end(5, 1), end(9, 1)).closed.is_none());
+        let closed = refreshed(end(5, 1), end(4, 1)).closed;
+        assert_eq!(closed, Some(Refusal::LogRegressed { head: Position(4), answered: Position(5) }));
+        assert!(refreshed(end(5, 1), end(9, 2)).closed.is_some());
+    }
+}

@@ -1,0 +1,1 @@
+INSERT INTO consumer_group (id, name, domain, names, ordered, start_after, created) VALUES (?, ?, ?, ?, ?, ?, ?)

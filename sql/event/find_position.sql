@@ -1,0 +1,1 @@
+SELECT position, deleted FROM event WHERE id = ?

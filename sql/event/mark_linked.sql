@@ -1,0 +1,1 @@
+UPDATE event SET links = 1 WHERE id = ? AND deleted IS NULL

@@ -1,0 +1,1 @@
+DELETE FROM event_cpid WHERE position = ? AND domain = ? AND pid = ?

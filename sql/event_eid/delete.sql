@@ -1,0 +1,1 @@
+DELETE FROM event_eid WHERE position = ? AND eid = ?

@@ -1,0 +1,1 @@
+DROP DATABASE eventflow_doctor
