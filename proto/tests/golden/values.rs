@@ -1,0 +1,376 @@
+//! One value for every variant that can be on the wire, and the messages around them.
+
+use std::sync::Arc;
+
+use eventflow_proto::enrol::{EnrolReply, EnrolRequest, Enrolled};
+use eventflow_proto::message::{
+    Answer, Appended, Consume, Hello, HubMessage, Link, Offer, Reply, Request, Scope, SpokeMessage, Stored,
+    Subscribe, Verdict, Welcome,
+};
+use eventflow_proto::read::{More, Page, Query, Window};
+use eventflow_proto::report::{DeliveryState, DeliveryStory, EventStory, GroupReport};
+use eventflow_proto::{
+    Attempt, Cpid, Data, Domain, Eid, Event, EventId, EventName, Expectation, Expected, GroupName, HubId,
+    ListenerId, Metadata, NameFilter, NewEvent, Order, Pid, Position, Refusal, RequestId, ServiceName, Start,
+    Timestamp, Topic, Version, wire,
+};
+
+use super::{Golden, golden};
+
+/// Everything, by type.
+pub(crate) fn all() -> Vec<Golden> {
+    [
+        spoke_messages(),
+        requests(),
+        wishes(),
+        queries(),
+        hub_messages(),
+        replies(),
+        refusals(),
+        reports(),
+        enrolment(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Every enum of the wire, and whether it refuses a variant number.
+pub(crate) fn enums() -> Vec<(&'static str, fn(u8) -> bool)> {
+    fn refuses<T: for<'frame> bincode::BorrowDecode<'frame, ()>>(number: u8) -> bool {
+        let Err(error) = wire::decode::<T>(&[number]) else { return false };
+        error.to_string().contains("UnexpectedVariant")
+    }
+    vec![
+        ("SpokeMessage", refuses::<SpokeMessage>),
+        ("Request", refuses::<Request>),
+        ("Offer", refuses::<Offer>),
+        ("Scope", refuses::<Scope>),
+        ("Link", refuses::<Link>),
+        ("Verdict", refuses::<Verdict>),
+        ("Start", refuses::<Start>),
+        ("Order", refuses::<Order>),
+        ("NameFilter", refuses::<NameFilter>),
+        ("Expected", refuses::<Expected>),
+        ("Query", refuses::<Query>),
+        ("HubMessage", refuses::<HubMessage>),
+        ("Reply", refuses::<Reply>),
+        ("Stored", refuses::<Stored>),
+        ("Page", refuses::<Page>),
+        ("More", refuses::<More>),
+        ("Refusal", refuses::<Refusal>),
+        ("DeliveryState", refuses::<DeliveryState>),
+        ("EnrolReply", refuses::<EnrolReply>),
+    ]
+}
+
+fn spoke_messages() -> Vec<Golden> {
+    let answer = Answer {
+        listener: ListenerId(3),
+        position: Position(1_000_000),
+        attempt: Attempt(2),
+        verdict: Verdict::Fail { reason: "no route".into(), after_ms: Some(1_500) },
+    };
+    let hello = Hello { protocol_min: 1, protocol_max: 1, software: "eventflow 0.1.0".into() };
+    vec![
+        golden("SpokeMessage/Hello", SpokeMessage::Hello(hello)),
+        golden("SpokeMessage/Request", SpokeMessage::Request { id: RequestId(300), body: append() }),
+        golden("SpokeMessage/Answers", SpokeMessage::Answers(vec![answer])),
+        golden("SpokeMessage/Credit", SpokeMessage::Credit { listener: ListenerId(3), events: 70_000 }),
+        golden("SpokeMessage/Ping", SpokeMessage::Ping(u64::MAX)),
+        golden("SpokeMessage/Pong", SpokeMessage::Pong(0)),
+        golden("SpokeMessage/Goodbye", SpokeMessage::Goodbye),
+    ]
+}
+
+fn requests() -> Vec<Golden> {
+    let consume = Consume {
+        listener: ListenerId(1),
+        group: group(),
+        topic: topic(),
+        start: Start::Beginning,
+        order: Order::ByPid,
+        credit: 32,
+    };
+    let subscribe = Subscribe {
+        listener: ListenerId(2),
+        topic: None,
+        scope: Scope::Stored,
+        start: Start::At(Position(17)),
+        credit: 4_096,
+    };
+    vec![
+        golden("Request/Append", append()),
+        golden("Request/Consume", Request::Consume(consume)),
+        golden("Request/Subscribe", Request::Subscribe(subscribe)),
+        golden("Request/Leave", Request::Leave(ListenerId(251))),
+        golden("Request/Read", Request::Read(Query::ById(id()))),
+        golden("Request/Link", Request::Link(Link::AddEid(id(), eid()))),
+        golden("Request/DeleteEvent", Request::DeleteEvent(id())),
+        golden("Request/DeleteEventlog", Request::DeleteEventlog { domain: domain(), pid: pid() }),
+        golden("Request/Groups", Request::Groups { after: Some(group()) }),
+        golden("Request/Group", Request::Group(group())),
+        golden("Request/Story", Request::Story(id())),
+    ]
+}
+
+fn wishes() -> Vec<Golden> {
+    let fail = Verdict::Fail { reason: String::new(), after_ms: None };
+    vec![
+        golden("Offer/Publish", Offer::Publish),
+        golden("Offer/Persist", Offer::Persist),
+        golden("Offer/Restore", Offer::Restore(vec![Some(service()), None])),
+        golden("Scope/Published", Scope::Published),
+        golden("Scope/Stored", Scope::Stored),
+        golden("Link/AddEid", Link::AddEid(id(), eid())),
+        golden("Link/RemoveEid", Link::RemoveEid(id(), eid())),
+        golden("Link/AddCpid", Link::AddCpid(id(), cpid())),
+        golden("Link/RemoveCpid", Link::RemoveCpid(id(), cpid())),
+        golden("Verdict/Ack", Verdict::Ack),
+        golden("Verdict/Fail", fail),
+        golden("Verdict/Release", Verdict::Release),
+        golden("Verdict/Park", Verdict::Park { reason: "ü".into() }),
+        golden("Verdict/Progress", Verdict::Progress),
+        golden("Start/Beginning", Start::Beginning),
+        golden("Start/Now", Start::Now),
+        golden("Start/At", Start::At(Position(1 << 40))),
+        golden("Order/ByPid", Order::ByPid),
+        golden("Order/None", Order::None),
+        golden("NameFilter/All", NameFilter::All),
+        golden("NameFilter/Only", NameFilter::Only(vec![name()])),
+        golden("Expected/Any", Expected::Any),
+        golden("Expected/None", Expected::None),
+        golden("Expected/Exists", Expected::Exists),
+        golden("Expected/Exactly", Expected::Exactly(Version(70_000))),
+    ]
+}
+
+fn queries() -> Vec<Golden> {
+    let (after, limit) = (Position(5), 1_000);
+    let window = Window { from: Some(time(-1)), until: None };
+    let eventlog =
+        Query::Eventlog { domain: domain(), pid: pid(), names: NameFilter::All, window, after, limit };
+    vec![
+        golden("Query/ById", Query::ById(id())),
+        golden("Query/Log", Query::Log { after, limit }),
+        golden("Query/Eventlog", eventlog),
+        golden("Query/ByCpid", Query::ByCpid { domain: domain(), pid: pid(), after, limit }),
+        golden("Query/ByEid", Query::ByEid { domain: None, eid: eid(), after, limit }),
+        golden("Query/Pids", Query::Pids { domain: domain(), after: Some(pid()), limit }),
+        golden("Query/Domains", Query::Domains { after: Some(domain()), limit }),
+    ]
+}
+
+fn hub_messages() -> Vec<Golden> {
+    let welcome = Welcome {
+        protocol: 1,
+        hub: HubId::parse("01J9.hub-a").unwrap(),
+        service: service(),
+        incarnation: 7,
+        head: Position(123_456_789),
+        now: time(1_760_000_000_123),
+        keep_alive_ms: 10_000,
+    };
+    let (listener, event) = (ListenerId(9), Arc::new(event()));
+    let refused = HubMessage::Reply { id: RequestId(1), outcome: Err(Refusal::Stopping) };
+    vec![
+        golden("HubMessage/Welcome", HubMessage::Welcome(welcome)),
+        golden("HubMessage/Reply", HubMessage::Reply { id: RequestId(1), outcome: Ok(Reply::Left) }),
+        golden("HubMessage/Reply/refused", refused),
+        golden(
+            "HubMessage/Deliver",
+            HubMessage::Deliver { listener, attempt: Attempt(1), event: event.clone() },
+        ),
+        golden("HubMessage/Push", HubMessage::Push { listener, event }),
+        golden("HubMessage/Lagged", HubMessage::Lagged { listener, behind: 10_000 }),
+        golden("HubMessage/CaughtUp", HubMessage::CaughtUp { listener, position: Position(250) }),
+        golden("HubMessage/Dropped", HubMessage::Dropped { listener, refusal: Refusal::Stopping }),
+        golden("HubMessage/Ping", HubMessage::Ping(1)),
+        golden("HubMessage/Pong", HubMessage::Pong(251)),
+        golden("HubMessage/GoAway", HubMessage::GoAway { reason: "update".into(), retry_after_ms: 65_536 }),
+    ]
+}
+
+fn replies() -> Vec<Golden> {
+    let appended = |stored| Appended { position: Position(8), version: Version(1), stored };
+    let events = Page::Events { events: vec![event()], through: Position(40), more: More::Maybe };
+    vec![
+        golden("Reply/Appended", Reply::Appended(vec![appended(Stored::Now), appended(Stored::Before)])),
+        golden("Reply/Listening", Reply::Listening { after: Position(41) }),
+        golden("Reply/Left", Reply::Left),
+        golden("Reply/Page", Reply::Page(events.clone())),
+        golden("Reply/Changed", Reply::Changed(2)),
+        golden("Reply/Groups", Reply::Groups(vec![group_report()])),
+        golden("Reply/Story", Reply::Story(Box::new(story()))),
+        golden("Stored/Now", Stored::Now),
+        golden("Stored/Before", Stored::Before),
+        golden("Page/Events", events),
+        golden("Page/Pids", Page::Pids { pids: vec![pid()], more: More::No }),
+        golden("Page/Domains", Page::Domains { domains: vec![domain()], more: More::No }),
+        golden("More/No", More::No),
+        golden("More/Maybe", More::Maybe),
+    ]
+}
+
+fn refusals() -> Vec<Golden> {
+    let wrong_version = Refusal::WrongVersion {
+        domain: domain(),
+        pid: pid(),
+        expected: Expected::Exactly(Version(3)),
+        actual: Version(4),
+    };
+    let regressed = Refusal::LogRegressed { head: Position(10), answered: Position(20) };
+    vec![
+        golden("Refusal/Conflict", Refusal::Conflict { id: id(), position: Position(6) }),
+        golden("Refusal/WrongVersion", wrong_version),
+        golden("Refusal/Invalid", Refusal::Invalid { reason: "no such thing".into() }),
+        golden("Refusal/NotFound", Refusal::NotFound { what: "event e1".into() }),
+        golden("Refusal/Denied", Refusal::Denied { reason: "publish order".into() }),
+        golden("Refusal/Unavailable", Refusal::Unavailable { reason: "timed out".into() }),
+        golden("Refusal/LogRegressed", regressed),
+        golden("Refusal/Stopping", Refusal::Stopping),
+    ]
+}
+
+fn reports() -> Vec<Golden> {
+    let (since, deadline) = (time(1), time(2));
+    vec![
+        golden("DeliveryState/Succeeded", DeliveryState::Succeeded),
+        golden("DeliveryState/Parked", DeliveryState::Parked),
+        golden("DeliveryState/Discarded", DeliveryState::Discarded),
+        golden("DeliveryState/InFlight", DeliveryState::InFlight { since, deadline }),
+        golden("DeliveryState/RetryAt", DeliveryState::RetryAt { at: since }),
+        golden("DeliveryState/BlockedBy", DeliveryState::BlockedBy { id: id(), position: Position(3) }),
+        golden("DeliveryState/NoMember", DeliveryState::NoMember),
+        golden("DeliveryState/NoCredit", DeliveryState::NoCredit { members: 2 }),
+        golden("DeliveryState/NotRead", DeliveryState::NotRead { before: 500 }),
+        golden("DeliveryState/BeforeStart", DeliveryState::BeforeStart),
+        golden("DeliveryState/Ready", DeliveryState::Ready),
+    ]
+}
+
+fn enrolment() -> Vec<Golden> {
+    let enrolled = Enrolled {
+        chain: vec![vec![0x30, 1], vec![0x30, 2]],
+        roots: vec![vec![0x30, 3]],
+        hubs: vec!["localhost:4713".into()],
+        not_after_ms: 1_760_000_000_000,
+    };
+    vec![
+        golden("EnrolRequest", EnrolRequest { service: service(), csr: vec![0x30, 0] }),
+        golden("EnrolReply/Issued", EnrolReply::Issued(enrolled)),
+        golden("EnrolReply/Refused", EnrolReply::Refused(Refusal::Stopping)),
+    ]
+}
+
+fn append() -> Request {
+    let mut event = NewEvent::new(id(), domain(), pid(), name());
+    event.timestamp = Some(time(-62_167_219_200_000));
+    event.rid = Some(EventId::parse("before").unwrap());
+    event.metadata = metadata();
+    event.data = Data::parse("{\"total\": 12.50}").unwrap();
+    event.eids = vec![eid()];
+    event.cpids = vec![cpid()];
+    let expectation = Expectation { domain: domain(), pid: pid(), expected: Expected::None };
+    Request::Append { events: vec![event], offer: Offer::Publish, expectations: vec![expectation] }
+}
+
+fn event() -> Event {
+    Event {
+        position: Position(250),
+        id: id(),
+        timestamp: time(1_318_333_540_276),
+        domain: domain(),
+        pid: pid(),
+        version: Version(251),
+        name: name(),
+        rid: None,
+        publisher: Some(service()),
+        metadata: metadata(),
+        data: Data::empty(),
+        eids: vec![eid()],
+        cpids: vec![cpid()],
+    }
+}
+
+fn group_report() -> GroupReport {
+    GroupReport {
+        group: group(),
+        domain: domain(),
+        names: vec![name()],
+        ordered: true,
+        start_after: Position(1),
+        members: 2,
+        succeeded: 3,
+        parked: 4,
+        discarded: 5,
+        pending: 6,
+        in_flight: 7,
+        retrying: 8,
+        settled_through: Position(9),
+        head: Position(10),
+    }
+}
+
+fn story() -> EventStory {
+    let delivery = DeliveryStory {
+        group: group(),
+        state: DeliveryState::Ready,
+        attempts: Attempt(1),
+        consumer: Some("billing/1".into()),
+        settled: None,
+        reason: Some("late".into()),
+    };
+    EventStory {
+        event: Some(event()),
+        position: Position(250),
+        published: Some(time(5)),
+        deleted: None,
+        orphan: false,
+        deliveries: vec![delivery],
+    }
+}
+
+fn metadata() -> Metadata {
+    Metadata([("actor".to_owned(), "mo".to_owned()), ("trace".to_owned(), "00-ab".to_owned())].into())
+}
+
+fn topic() -> Topic {
+    Topic { domain: domain(), names: NameFilter::Only(vec![name()]) }
+}
+
+fn id() -> EventId {
+    EventId::parse("0199c2f0-0000-7000-8000-000000000001").unwrap()
+}
+
+fn domain() -> Domain {
+    Domain::parse("order").unwrap()
+}
+
+fn pid() -> Pid {
+    Pid::parse("4711").unwrap()
+}
+
+fn name() -> EventName {
+    EventName::parse("order placed").unwrap()
+}
+
+fn eid() -> Eid {
+    Eid::parse("kunde/ö").unwrap()
+}
+
+fn cpid() -> Cpid {
+    Cpid { domain: Domain::parse("invoice").unwrap(), pid: Pid::parse("9").unwrap() }
+}
+
+fn service() -> ServiceName {
+    ServiceName::parse("billing").unwrap()
+}
+
+fn group() -> GroupName {
+    GroupName::parse("billing").unwrap()
+}
+
+fn time(millis: i64) -> Timestamp {
+    Timestamp::from_millis(millis).unwrap()
+}
