@@ -12,13 +12,13 @@ use std::path::{Path, PathBuf};
 use proto::HubId;
 
 /// The file with the address for spokes, `host:port` in one line.
-pub const HUB_ADDRESS: &str = "hub.addr";
+pub(crate) const HUB_ADDRESS: &str = "hub.addr";
 
 /// The file with the address of health and metrics.
-pub const HEALTH_ADDRESS: &str = "health.addr";
+pub(crate) const HEALTH_ADDRESS: &str = "health.addr";
 
 /// The enrolment socket.
-pub const ENROLMENT_SOCKET: &str = "enrol.sock";
+pub(crate) const ENROLMENT_SOCKET: &str = "enrol.sock";
 
 const LOCK: &str = "hub.lock";
 const ID: &str = "hub.id";
@@ -84,7 +84,7 @@ impl DataFolderError {
 
 /// A hub's folder, locked. Dropping it takes the addresses away and lets the next hub in.
 #[derive(Debug)]
-pub struct DataFolder {
+pub(crate) struct DataFolder {
     path: PathBuf,
     // Held, not read: the lock ends with it.
     _lock: File,
@@ -95,7 +95,7 @@ impl DataFolder {
     ///
     /// # Errors
     /// [`DataFolderError::NotWritable`] or, if another hub runs in it, [`DataFolderError::InUse`].
-    pub fn open(path: &Path) -> Result<Self, DataFolderError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, DataFolderError> {
         let failed =
             |doing| move |reason| DataFolderError::NotWritable { path: path.to_owned(), doing, reason };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("making it"))?;
@@ -125,7 +125,7 @@ impl DataFolder {
 
     /// Where something of this name is in the folder.
     #[must_use]
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
@@ -133,7 +133,7 @@ impl DataFolder {
     ///
     /// # Errors
     /// [`DataFolderError::NotWritable`].
-    pub fn write_address(&self, address: SocketAddr) -> Result<(), DataFolderError> {
+    pub(crate) fn write_address(&self, address: SocketAddr) -> Result<(), DataFolderError> {
         self.write(HUB_ADDRESS, &format!("{}\n", reachable(address)))
     }
 
@@ -141,7 +141,7 @@ impl DataFolder {
     ///
     /// # Errors
     /// [`DataFolderError::NotWritable`].
-    pub fn write_health_address(&self, address: SocketAddr) -> Result<(), DataFolderError> {
+    pub(crate) fn write_health_address(&self, address: SocketAddr) -> Result<(), DataFolderError> {
         self.write(HEALTH_ADDRESS, &format!("{}\n", reachable(address)))
     }
 
@@ -149,7 +149,7 @@ impl DataFolder {
     ///
     /// # Errors
     /// [`DataFolderError`] if the name or what is kept is none, or nothing can be written.
-    pub fn hub_id(&self, name: &str) -> Result<HubId, DataFolderError> {
+    pub(crate) fn hub_id(&self, name: &str) -> Result<HubId, DataFolderError> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
         if name.is_empty() || name.len() > HUB_NAME_CHARS_MAX || !name.chars().all(allowed) {
             return Err(DataFolderError::BadName { name: name.chars().take(64).collect() });

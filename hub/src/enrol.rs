@@ -43,7 +43,7 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 ///
 /// # Errors
 /// What the system says; for a path that is too long, what to do about it.
-pub fn listen(folder: &DataFolder) -> io::Result<UnixListener> {
+pub(crate) fn listen(folder: &DataFolder) -> io::Result<UnixListener> {
     let path = folder.path(ENROLMENT_SOCKET);
     let bytes = path.as_os_str().len();
     if bytes > SOCKET_PATH_BYTES_MAX {
@@ -67,7 +67,7 @@ pub fn listen(folder: &DataFolder) -> io::Result<UnixListener> {
 }
 
 /// Answers requests on `listener` until `stop`. `address` is where spokes connect then.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: UnixListener,
     identity: Arc<HubIdentity>,
     address: String,

@@ -36,7 +36,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Whether spokes are welcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Readiness {
+pub(crate) enum Readiness {
     /// They are.
     Ready,
     /// They are not, for this reason.
@@ -44,22 +44,16 @@ pub enum Readiness {
 }
 
 impl Readiness {
-    /// What a hub begins with.
-    #[must_use]
-    pub fn starting() -> Self {
-        Self::NotReady("the hub is starting".to_owned())
-    }
-
     /// What a hub ends with.
     #[must_use]
-    pub fn stopping() -> Self {
+    pub(crate) fn stopping() -> Self {
         Self::NotReady("the hub is stopping".to_owned())
     }
 }
 
 /// What is told; clones tell the same.
 #[derive(Debug, Clone)]
-pub struct HealthState {
+pub(crate) struct HealthState {
     readiness: watch::Receiver<Readiness>,
     metrics: Metrics,
 }
@@ -67,13 +61,13 @@ pub struct HealthState {
 impl HealthState {
     /// Tells what `readiness` says last, and `metrics`.
     #[must_use]
-    pub fn new(readiness: watch::Receiver<Readiness>, metrics: Metrics) -> Self {
+    pub(crate) fn new(readiness: watch::Receiver<Readiness>, metrics: Metrics) -> Self {
         Self { readiness, metrics }
     }
 }
 
 /// Answers on `listener` until `stop`, then ends the connections that there are.
-pub async fn serve(listener: TcpListener, state: HealthState, stop: CancellationToken) {
+pub(crate) async fn serve(listener: TcpListener, state: HealthState, stop: CancellationToken) {
     let mut connections = JoinSet::new();
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
@@ -159,7 +153,7 @@ mod tests {
     async fn served() -> Served {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (readiness, watched) = watch::channel(Readiness::starting());
+        let (readiness, watched) = watch::channel(Readiness::NotReady("the hub is starting".to_owned()));
         let (metrics, stop) = (Metrics::default(), CancellationToken::new());
         let mut tasks = JoinSet::new();
         tasks.spawn(serve(listener, HealthState::new(watched, metrics.clone()), stop.clone()));

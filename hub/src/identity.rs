@@ -21,30 +21,31 @@ mod chain;
 mod error;
 mod keys;
 
-pub use error::{AuthError, IdentityError};
+pub(crate) use error::AuthError;
+pub use error::IdentityError;
 
 use chain::SPOKE_ISSUER;
 use keys::Vault;
 
 /// How long before its end a certificate is treated as ended.
-pub const EXPIRED_BEFORE: Duration = Duration::from_mins(10);
+pub(crate) const EXPIRED_BEFORE: Duration = Duration::from_mins(10);
 
 /// A peer whose certificate was found in the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Peer {
+pub(crate) struct Peer {
     /// Its service.
-    pub service: ServiceName,
+    pub(crate) service: ServiceName,
     /// Its instance, unique for each enrolment.
-    pub instance: String,
+    pub(crate) instance: String,
     /// SHA-256 of its leaf.
-    pub fingerprint: [u8; 32],
+    pub(crate) fingerprint: [u8; 32],
     /// When its leaf counts as ended: a little before its very end.
-    pub not_after: Timestamp,
+    pub(crate) not_after: Timestamp,
 }
 
 /// What a look at the hub's own certificates led to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Renewal {
+pub(crate) enum Renewal {
     /// They are good.
     NotDue {
         /// Until then.
@@ -59,7 +60,7 @@ pub enum Renewal {
 
 /// The opened keyring, the chain and what is shown to peers.
 #[derive(Debug)]
-pub struct HubIdentity {
+pub(crate) struct HubIdentity {
     vault: Vault,
     hub: HubId,
     root: CertificateDer<'static>,
@@ -80,7 +81,7 @@ impl HubIdentity {
     ///
     /// # Errors
     /// [`IdentityError`]; nothing has been written if the passphrase is wrong.
-    pub async fn load(
+    pub(crate) async fn load(
         certificates: &Certificates,
         passphrase: &Passphrase,
         hub: &HubId,
@@ -93,7 +94,7 @@ impl HubIdentity {
     ///
     /// # Errors
     /// As [`Self::load`].
-    pub async fn load_with_cost(
+    pub(crate) async fn load_with_cost(
         certificates: &Certificates,
         passphrase: &Passphrase,
         hub: &HubId,
@@ -123,14 +124,8 @@ impl HubIdentity {
 
     /// The TLS settings for the listener; they show the newest leaf by themselves.
     #[must_use]
-    pub fn server_config(&self) -> Arc<ServerConfig> {
+    pub(crate) fn server_config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.server_config)
-    }
-
-    /// What peers trust.
-    #[must_use]
-    pub fn roots(&self) -> Vec<CertificateDer<'static>> {
-        vec![self.root.clone()]
     }
 
     /// Issues a leaf for a new instance of `service`, for the key of `csr`, and stores its row
@@ -139,7 +134,7 @@ impl HubIdentity {
     /// # Errors
     /// [`IdentityError::Certificate`] if the request is refused, [`IdentityError::Unavailable`] if
     /// the row was not stored.
-    pub async fn issue_spoke(
+    pub(crate) async fn issue_spoke(
         &self,
         csr: &[u8],
         service: &ServiceName,
@@ -168,7 +163,7 @@ impl HubIdentity {
     ///
     /// # Errors
     /// [`AuthError`] if there is no such row, it does not fit, or it does not count any more.
-    pub async fn authenticate(&self, leaf: &[u8], now: Timestamp) -> Result<Peer, AuthError> {
+    pub(crate) async fn authenticate(&self, leaf: &[u8], now: Timestamp) -> Result<Peer, AuthError> {
         let fingerprint = certs::fingerprint(leaf);
         let claimed = certs::identity(leaf).map_err(AuthError::Certificate)?;
         let row = self.vault.by_fingerprint(&fingerprint).await?.ok_or(AuthError::Unknown)?;
@@ -194,7 +189,7 @@ impl HubIdentity {
     ///
     /// # Errors
     /// [`IdentityError`]; the former leaf is shown on.
-    pub async fn renew_leaf_if_due(&self, now: Timestamp) -> Result<Renewal, IdentityError> {
+    pub(crate) async fn renew_leaf_if_due(&self, now: Timestamp) -> Result<Renewal, IdentityError> {
         let issuers = self.issuers();
         let issuers_due =
             chain::due(issuers.hub.certificate(), now)? || chain::due(issuers.spoke.certificate(), now)?;

@@ -30,5 +30,5 @@ pub use data_folder::DataFolderError;
 pub use dispatch::Rules;
 pub use error::HubError;
 pub use identity::IdentityError;
-pub use passphrase::{PassphraseError, PassphraseSource};
+pub use passphrase::{PASSPHRASE_VARIABLE, PassphraseError, PassphraseSource};
 pub use run::{Ready, Stopped, run};

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use db::{Outcome, Settlements};
 use proto::{Domain, GroupName};
+use tokio::time::Instant;
 
 /// Groups whose lag is told. The lag of more is not: Prometheus would suffer before the hub does.
 const GROUPS_MAX: usize = 1_000;
@@ -18,8 +18,8 @@ const GROUPS_MAX: usize = 1_000;
 /// Bounds of the buckets for batches, in events.
 const BATCH_BOUNDS: [u64; 10] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000];
 
-/// Bounds of the buckets for commits, in microseconds.
-const COMMIT_BOUNDS: [u64; 14] = [
+/// Bounds of the buckets for waits, in microseconds.
+const WAIT_BOUNDS: [u64; 14] = [
     250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 128_000, 256_000, 512_000, 1_024_000,
     5_000_000,
 ];
@@ -32,7 +32,7 @@ const OUTCOMES: [&str; 3] = ["succeeded", "parked", "discarded"];
 
 /// Why a connection did not get as far as its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HandshakeFailure {
+pub(crate) enum HandshakeFailure {
     /// TLS did not come about: no certificate, another root, another protocol.
     Tls,
     /// It took too long.
@@ -58,7 +58,7 @@ impl HandshakeFailure {
 
 /// All that one hub counts; clones count together.
 #[derive(Debug, Clone, Default)]
-pub struct Metrics(Arc<Counts>);
+pub(crate) struct Metrics(Arc<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -67,7 +67,8 @@ struct Counts {
     handshake_failures: [AtomicU64; HandshakeFailure::LABELS.len()],
     appended: AtomicU64,
     duplicates: AtomicU64,
-    commits: Histogram<{ COMMIT_BOUNDS.len() }>,
+    waits: Histogram<{ WAIT_BOUNDS.len() }>,
+    waiting: AtomicU64,
     batches: Histogram<{ BATCH_BOUNDS.len() }>,
     deliveries: AtomicU64,
     redeliveries: AtomicU64,
@@ -76,43 +77,47 @@ struct Counts {
     answers: [AtomicU64; ANSWERS.len()],
     settled: [AtomicU64; OUTCOMES.len()],
     retries: AtomicU64,
-    queue: AtomicU64,
     lag: Mutex<BTreeMap<(GroupName, Domain), u64>>,
 }
 
 impl Metrics {
     /// A connection was authenticated.
-    pub fn connected(&self) {
+    pub(crate) fn connected(&self) {
         add(&self.0.connections, 1);
         add(&self.0.connections_total, 1);
     }
 
     /// An authenticated connection ended.
-    pub fn disconnected(&self) {
+    pub(crate) fn disconnected(&self) {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// A connection did not become one.
-    pub fn handshake_failed(&self, why: HandshakeFailure) {
+    pub(crate) fn handshake_failed(&self, why: HandshakeFailure) {
         if let Some(count) = self.0.handshake_failures.get(why as usize) {
             add(count, 1);
         }
     }
 
     /// An append was answered: so many events are new, so many were stored before.
-    pub fn appended(&self, new: usize, duplicates: usize) {
+    pub(crate) fn appended(&self, new: usize, duplicates: usize) {
         add(&self.0.appended, new as u64);
         add(&self.0.duplicates, duplicates as u64);
     }
 
+    /// An append waits for its commit until what this returns is dropped.
+    pub(crate) fn append_waits(&self) -> Waiting {
+        add(&self.0.waiting, 1);
+        Waiting { metrics: self.clone(), since: Instant::now() }
+    }
+
     /// A transaction with so many events has committed.
-    pub fn committed(&self, events: usize, took: Duration) {
+    pub(crate) fn committed(&self, events: usize) {
         self.0.batches.observe(&BATCH_BOUNDS, events as u64);
-        self.0.commits.observe(&COMMIT_BOUNDS, u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
 
     /// A delivery was pushed, for the `attempt`th time.
-    pub fn delivered(&self, attempt: u32) {
+    pub(crate) fn delivered(&self, attempt: u32) {
         add(&self.0.deliveries, 1);
         if attempt > 1 {
             add(&self.0.redeliveries, 1);
@@ -120,12 +125,12 @@ impl Metrics {
     }
 
     /// So many deliveries were not answered in time.
-    pub fn deliveries_expired(&self, late: usize) {
+    pub(crate) fn deliveries_expired(&self, late: usize) {
         add(&self.0.expired, late as u64);
     }
 
     /// A member answered, and this is what came of it.
-    pub fn answered(&self, what: &'static str) {
+    pub(crate) fn answered(&self, what: &'static str) {
         let at = ANSWERS.iter().position(|known| *known == what).unwrap_or(ANSWERS.len() - 1);
         if let Some(count) = self.0.answers.get(at) {
             add(count, 1);
@@ -133,7 +138,7 @@ impl Metrics {
     }
 
     /// Settlements are on their way to the tables.
-    pub fn settled(&self, settlements: &Settlements) {
+    pub(crate) fn settled(&self, settlements: &Settlements) {
         for run in &settlements.runs {
             let [succeeded, parked, discarded] = &self.0.settled;
             let count = match run.outcome {
@@ -147,17 +152,12 @@ impl Metrics {
     }
 
     /// So many deliveries are with members now.
-    pub fn set_in_flight(&self, deliveries: u64) {
+    pub(crate) fn set_in_flight(&self, deliveries: u64) {
         self.0.in_flight.store(deliveries, Ordering::Relaxed);
     }
 
-    /// So many writes wait for the writer now.
-    pub fn set_queue_depth(&self, writes: u64) {
-        self.0.queue.store(writes, Ordering::Relaxed);
-    }
-
     /// A group is so many events behind the log.
-    pub fn set_group_lag(&self, group: &GroupName, domain: &Domain, events: u64) {
+    pub(crate) fn set_group_lag(&self, group: &GroupName, domain: &Domain, events: u64) {
         let mut lag = self.0.lag.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (group.clone(), domain.clone());
         if lag.len() < GROUPS_MAX || lag.contains_key(&key) {
@@ -167,7 +167,7 @@ impl Metrics {
 
     /// Everything in Prometheus' text format 0.0.4.
     #[must_use]
-    pub fn render(&self) -> String {
+    pub(crate) fn render(&self) -> String {
         let counts = &*self.0;
         let mut page = Page::default();
         page.gauge("connections", "Authenticated connections.", &counts.connections);
@@ -182,8 +182,14 @@ impl Metrics {
         page.counter("events_appended_total", "Events stored.", &counts.appended);
         page.counter("duplicates_total", "Events published again and found stored.", &counts.duplicates);
         page.histogram("batch_events", "Events per commit.", &BATCH_BOUNDS, 1, &counts.batches);
-        page.histogram("commit_seconds", "Duration of a commit.", &COMMIT_BOUNDS, 1_000_000, &counts.commits);
-        page.gauge("write_queue_depth", "Writes that wait for the writer.", &counts.queue);
+        page.histogram(
+            "append_seconds",
+            "Time that an append waited for its commit.",
+            &WAIT_BOUNDS,
+            1_000_000,
+            &counts.waits,
+        );
+        page.gauge("appends_waiting", "Appends that wait for their commit.", &counts.waiting);
         page.counter("deliveries_total", "Deliveries pushed, repeated ones included.", &counts.deliveries);
         page.counter("redeliveries_total", "Deliveries pushed again.", &counts.redeliveries);
         page.counter("deliveries_expired_total", "Deliveries not answered in time.", &counts.expired);
@@ -193,6 +199,22 @@ impl Metrics {
         page.counter("retries_total", "Failed deliveries to be tried again.", &counts.retries);
         page.lag(&counts.lag.lock().unwrap_or_else(PoisonError::into_inner));
         page.0
+    }
+}
+
+/// An append that waits. Dropping it ends the wait, whatever came of it.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    metrics: Metrics,
+    since: Instant,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let counts = &*self.metrics.0;
+        counts.waiting.fetch_sub(1, Ordering::Relaxed);
+        let micros = u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX);
+        counts.waits.observe(&WAIT_BOUNDS, micros);
     }
 }
 
@@ -330,17 +352,32 @@ mod tests {
     #[test]
     fn buckets_hold_all_that_is_not_above_their_bound() {
         let metrics = Metrics::default();
-        metrics.committed(1, Duration::from_micros(250));
-        metrics.committed(7, Duration::from_micros(251));
-        metrics.committed(2_000, Duration::from_secs(6));
-        has(&metrics, "eventflow_commit_seconds_bucket{le=\"0.00025\"} 1");
-        has(&metrics, "eventflow_commit_seconds_bucket{le=\"0.0005\"} 2");
-        has(&metrics, "eventflow_commit_seconds_bucket{le=\"5\"} 2");
-        has(&metrics, "eventflow_commit_seconds_bucket{le=\"+Inf\"} 3");
-        has(&metrics, "eventflow_commit_seconds_sum 6.000501");
+        metrics.committed(1);
+        metrics.committed(7);
+        metrics.committed(2_000);
+        has(&metrics, "eventflow_batch_events_bucket{le=\"1\"} 1");
         has(&metrics, "eventflow_batch_events_bucket{le=\"10\"} 2");
+        has(&metrics, "eventflow_batch_events_bucket{le=\"1000\"} 2");
+        has(&metrics, "eventflow_batch_events_bucket{le=\"+Inf\"} 3");
         has(&metrics, "eventflow_batch_events_sum 2008");
         has(&metrics, "eventflow_batch_events_count 3");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_append_counts_as_waiting_until_its_answer() {
+        let metrics = Metrics::default();
+        let (one, other) = (metrics.append_waits(), metrics.append_waits());
+        has(&metrics, "eventflow_appends_waiting 2");
+        tokio::time::advance(std::time::Duration::from_micros(251)).await;
+        drop(one);
+        tokio::time::advance(std::time::Duration::from_secs(6)).await;
+        drop(other);
+        has(&metrics, "eventflow_appends_waiting 0");
+        has(&metrics, "eventflow_append_seconds_bucket{le=\"0.00025\"} 0");
+        has(&metrics, "eventflow_append_seconds_bucket{le=\"0.0005\"} 1");
+        has(&metrics, "eventflow_append_seconds_bucket{le=\"5\"} 1");
+        has(&metrics, "eventflow_append_seconds_count 2");
+        has(&metrics, "eventflow_append_seconds_sum 6.000502");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::data_folder::DataFolder;
 pub const PASSPHRASE_VARIABLE: &str = "EVENTFLOW_CA_PASSPHRASE";
 
 /// The environment variable that may name the passphrase's file.
-pub const PASSPHRASE_FILE_VARIABLE: &str = "EVENTFLOW_CA_PASSPHRASE_FILE";
+pub(crate) const PASSPHRASE_FILE_VARIABLE: &str = "EVENTFLOW_CA_PASSPHRASE_FILE";
 
 /// The file in the data folder that holds a generated passphrase.
 const GENERATED: &str = "master.key";
@@ -119,7 +119,10 @@ impl PassphraseSource {
 ///
 /// # Errors
 /// [`PassphraseError`] says which place was tried and what to do.
-pub fn passphrase(source: &PassphraseSource, folder: &DataFolder) -> Result<Passphrase, PassphraseError> {
+pub(crate) fn passphrase(
+    source: &PassphraseSource,
+    folder: &DataFolder,
+) -> Result<Passphrase, PassphraseError> {
     match source {
         PassphraseSource::File(path) => checked(read(path)?, &path.display().to_string()),
         PassphraseSource::Environment => {

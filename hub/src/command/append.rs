@@ -21,7 +21,9 @@ impl Commands {
         }
         let publishers = publishers(&caller.peer.service, events.len(), offer)?;
         let append = Append::new(events, publishers, self.clock.now(), expectations);
+        let waiting = self.metrics.append_waits();
         let appended = self.writer.append(append).await.map_err(crate::refuse::write)?;
+        drop(waiting);
         let new = appended.iter().filter(|appended| appended.stored == Stored::Now).count();
         self.metrics.appended(new, appended.len() - new);
         Ok(Reply::Appended(appended))

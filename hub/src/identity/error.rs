@@ -105,7 +105,7 @@ impl IdentityError {
 /// Why a peer with a verified chain is not let in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum AuthError {
+pub(crate) enum AuthError {
     /// The leaf names nobody.
     #[error(transparent)]
     Certificate(CertError),
