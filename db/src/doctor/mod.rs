@@ -80,7 +80,8 @@ pub async fn examine(url: &DatabaseUrl, now: Timestamp) -> Vec<Finding> {
 
 /// Tries out a file in the same folder in place of the missing one.
 async fn examine_missing_file(path: &Path, now: Timestamp) -> Vec<Finding> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder =
+        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let standing_in = folder.join(format!(".eventflow-doctor.{}", std::process::id()));
     let findings = examine_at(&DatabaseUrl::sqlite(&standing_in), now).await;
     for suffix in ["", "-wal", "-shm"] {

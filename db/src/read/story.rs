@@ -107,7 +107,7 @@ fn has(run: &Row, event: &Event) -> Result<bool, RowError> {
     }
     match name_filter(run.text_or_null(3)?.as_deref())? {
         NameFilter::All => Ok(true),
-        NameFilter::Only(names) => Ok(names.iter().any(|name| *name == event.name)),
+        NameFilter::Only(names) => Ok(names.contains(&event.name)),
     }
 }
 

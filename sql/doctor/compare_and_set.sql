@@ -1,0 +1,1 @@
+UPDATE eventflow_doctor SET value = ? WHERE id = ? AND value = ?

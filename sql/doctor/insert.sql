@@ -1,0 +1,1 @@
+INSERT INTO eventflow_doctor (id, value, name) VALUES (?, ?, ?)

@@ -1,0 +1,1 @@
+SELECT name FROM eventflow_doctor WHERE id > ? ORDER BY name

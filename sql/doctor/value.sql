@@ -1,0 +1,1 @@
+SELECT value FROM eventflow_doctor WHERE id = ?
