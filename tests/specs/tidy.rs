@@ -20,7 +20,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("eventflow-hub", &["eventflow-proto", "eventflow-certs", "eventflow-db"]),
     ("eventflow-spoke", &["eventflow-proto", "eventflow-certs"]),
     ("eventflow-stores", &["eventflow-proto", "eventflow-spoke"]),
-    ("eventflow-testing", &["eventflow-proto", "eventflow-certs", "eventflow-db", "eventflow-hub", "eventflow-spoke"]),
+    (
+        "eventflow-testing",
+        &["eventflow-proto", "eventflow-certs", "eventflow-db", "eventflow-hub", "eventflow-spoke"],
+    ),
     (
         "eventflow",
         &[
@@ -36,11 +39,25 @@ const EDGES: &[(&str, &[&str])] = &[
     ("eventflow-examples", &["eventflow-proto", "eventflow-spoke", "eventflow-stores", "eventflow-testing"]),
     (
         "eventflow-benches",
-        &["eventflow-proto", "eventflow-certs", "eventflow-db", "eventflow-hub", "eventflow-spoke", "eventflow-stores"],
+        &[
+            "eventflow-proto",
+            "eventflow-certs",
+            "eventflow-db",
+            "eventflow-hub",
+            "eventflow-spoke",
+            "eventflow-stores",
+        ],
     ),
     (
         "eventflow-tests",
-        &["eventflow-proto", "eventflow-certs", "eventflow-db", "eventflow-hub", "eventflow-spoke", "eventflow-stores"],
+        &[
+            "eventflow-proto",
+            "eventflow-certs",
+            "eventflow-db",
+            "eventflow-hub",
+            "eventflow-spoke",
+            "eventflow-stores",
+        ],
     ),
 ];
 
@@ -168,8 +185,11 @@ fn every_crate_follows_the_workspace_lints() {
 
 #[test]
 fn every_file_opens_with_its_story() {
-    let offences: Vec<_> =
-        rust_files().into_iter().filter(|(_, text)| !text.starts_with("//! ")).map(|(path, _)| path).collect();
+    let offences: Vec<_> = rust_files()
+        .into_iter()
+        .filter(|(_, text)| !text.starts_with("//! "))
+        .map(|(path, _)| path)
+        .collect();
     none_of("files that do not open with `//!`", &offences);
 }
 
@@ -189,7 +209,8 @@ fn a_file_holds_one_idea() {
     let lines: BTreeMap<String, usize> =
         rust_files().into_iter().map(|(path, text)| (path, text.lines().count())).collect();
     let excused: BTreeMap<&str, &str> = LONG_FILES.iter().copied().collect();
-    let long = lines.iter().filter(|(path, lines)| **lines > LINES_MAX && !excused.contains_key(path.as_str()));
+    let long =
+        lines.iter().filter(|(path, lines)| **lines > LINES_MAX && !excused.contains_key(path.as_str()));
     let mut offences: Vec<_> = long.map(|(path, lines)| format!("{path} has {lines} lines")).collect();
     for path in excused.keys() {
         if lines.get(*path).is_none_or(|lines| *lines <= LINES_MAX) {
@@ -201,8 +222,11 @@ fn a_file_holds_one_idea() {
 
 #[test]
 fn every_statement_file_is_used() {
-    let sources: String =
-        rust_files().into_iter().filter(|(path, _)| !path.starts_with("tests/")).map(|(_, text)| text).collect();
+    let sources: String = rust_files()
+        .into_iter()
+        .filter(|(path, _)| !path.starts_with("tests/"))
+        .map(|(_, text)| text)
+        .collect();
     let offences: Vec<_> = files(&["sql"])
         .into_iter()
         .map(|(path, _)| path)
@@ -248,7 +272,8 @@ fn no_test_is_ignored_and_none_waits_for_time_to_pass() {
 
 #[test]
 fn nothing_is_left_unfinished() {
-    let marks = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("unimple", "mented!(")];
+    let marks =
+        [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("unimple", "mented!(")];
     let mut offences = Vec::new();
     for (path, text) in files(&["rs", "sql", "md", "toml"]) {
         for (number, line) in text.lines().enumerate() {

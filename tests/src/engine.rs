@@ -54,7 +54,9 @@ impl Engine {
         match std::env::var(variable) {
             Ok(url) if url != "none" && !url.is_empty() => Home::Server(url),
             _ if self == Self::MariaDb && std::env::var("CI").as_deref() == Ok("true") => {
-                panic!("with CI=true the specs need MariaDB: set {variable} to a server's URL, or use tests/run")
+                panic!(
+                    "with CI=true the specs need MariaDB: set {variable} to a server's URL, or use tests/run"
+                )
             }
             _ => {
                 println!("not run: no {} here; tests/run starts one, or set {variable}", self.name());

@@ -18,7 +18,13 @@ async fn log_holds_exactly(log: &Log, expected: usize) {
         assert_eq!(event.position, Position(index as u64 + 1), "positions have no gap");
         let version = versions.entry((event.domain.clone(), event.pid.clone())).or_insert(0);
         *version += 1;
-        assert_eq!(event.version, Version(*version), "versions of {}/{} have no gap", event.domain, event.pid);
+        assert_eq!(
+            event.version,
+            Version(*version),
+            "versions of {}/{} have no gap",
+            event.domain,
+            event.pid
+        );
     }
     assert_eq!(log.head().await, Position(expected as u64));
 }

@@ -120,11 +120,11 @@ on_every_engine! {
         for (seed, id) in (1..).zip(["b", "a", "c"]) {
             certificates.persist(&certificate(id, seed)).await.unwrap();
         }
-        let (mut found, mut after) = (Vec::new(), String::new());
+        let (mut found, mut after) = (Vec::new(), None);
         loop {
-            let rows = certificates.page(&after, 2).await.unwrap();
+            let rows = certificates.page(after.as_deref(), 2).await.unwrap();
             let Some(last) = rows.last() else { break };
-            after.clone_from(&last.id);
+            after = Some(last.id.clone());
             found.extend(rows.into_iter().map(|row| row.id));
         }
         assert_eq!(found, ["a", "b", "c"]);

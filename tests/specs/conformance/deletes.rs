@@ -12,7 +12,9 @@ async fn three_events(database: &TestDatabase) -> Log {
     let log = Log::open(database).await;
     let asked = with_data(with_id("e2", "order", "a", "secret-name"), "{\"secret\":\"data\"}");
     let asked = with_cpids(with_eids(asked, &["secret-eid"]), &[("secret-child", "1")]);
-    log.publish(vec![with_id("e1", "order", "a", "placed"), asked, with_id("e3", "order", "a", "sent")]).await.unwrap();
+    log.publish(vec![with_id("e1", "order", "a", "placed"), asked, with_id("e3", "order", "a", "sent")])
+        .await
+        .unwrap();
     log
 }
 

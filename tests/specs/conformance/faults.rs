@@ -110,7 +110,9 @@ fn a_file_that_is_not_a_database_is_named_with_what_to_do() {
         let error = match Database::open(&db::DatabaseUrl::sqlite(&path)).await {
             Err(error) => error.to_string(),
             Ok(database) => match database.migrate().await {
-                Err(error @ MigrateError::Foreign { .. } | error @ MigrateError::Unavailable { .. }) => error.to_string(),
+                Err(error @ MigrateError::Foreign { .. } | error @ MigrateError::Unavailable { .. }) => {
+                    error.to_string()
+                }
                 other => panic!("{other:?}"),
             },
         };
@@ -121,7 +123,8 @@ fn a_file_that_is_not_a_database_is_named_with_what_to_do() {
 #[test]
 fn a_folder_that_is_not_there_is_named_with_what_to_do() {
     eventflow_tests::run(async {
-        let error = Database::open(&db::DatabaseUrl::parse("sqlite:/no/such/folder/eventflow.db").unwrap()).await;
+        let error =
+            Database::open(&db::DatabaseUrl::parse("sqlite:/no/such/folder/eventflow.db").unwrap()).await;
         let message = error.unwrap_err().to_string();
         assert!(message.contains("/no/such/folder") && message.contains("folder exists"), "{message}");
     });

@@ -17,7 +17,10 @@ async fn read(log: &Log) -> Event {
 }
 
 async fn by_eid(log: &Log, eid: &str) -> usize {
-    page(&log.reader, &Query::ByEid { domain: None, eid: name(eid), after: Position(0), limit: 10 }).await.0.len()
+    page(&log.reader, &Query::ByEid { domain: None, eid: name(eid), after: Position(0), limit: 10 })
+        .await
+        .0
+        .len()
 }
 
 on_every_engine! {
