@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use futures::FutureExt;
 use proto::message::{Hello, PROTOCOL_VERSION, Reply, Welcome};
 use proto::session::{FromSpoke, HubSession, HubSessionConfig, Violation};
 use proto::{HubId, Refusal, RequestId};
@@ -128,7 +128,13 @@ enum Happened {
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
     /// A connection over `stream` with a peer whose certificate is in order until `expires`.
-    pub(crate) fn new(stream: S, peer: Peer, id: ConnectionId, expires: Instant, terms: Terms) -> (Self, mpsc::Sender<Outgoing>) {
+    pub(crate) fn new(
+        stream: S,
+        peer: Peer,
+        id: ConnectionId,
+        expires: Instant,
+        terms: Terms,
+    ) -> (Self, mpsc::Sender<Outgoing>) {
         let label = Arc::from(format!("{}/{}", peer.service, peer.instance));
         let config = HubSessionConfig { keep_alive: terms.keep_alive, hello_within: terms.hello_within };
         let session = HubSession::new(config, Duration::ZERO);

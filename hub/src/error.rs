@@ -29,7 +29,9 @@ pub enum HubError {
     #[error(transparent)]
     Migrate(#[from] MigrateError),
     /// Nobody can listen there.
-    #[error("nothing can listen on {address} for {purpose}: {reason}; choose another address with {flag}, or stop what listens there")]
+    #[error(
+        "nothing can listen on {address} for {purpose}: {reason}; choose another address with {flag}, or stop what listens there"
+    )]
     Listen {
         /// The address.
         address: String,
@@ -41,7 +43,9 @@ pub enum HubError {
         reason: std::io::Error,
     },
     /// Another hub is at work on this database.
-    #[error("hub {hub} is at work on this database (its lease ends in {ends_in:?}); stop it first: one database has one hub in this version")]
+    #[error(
+        "hub {hub} is at work on this database (its lease ends in {ends_in:?}); stop it first: one database has one hub in this version"
+    )]
     AnotherHub {
         /// Which.
         hub: HubId,
@@ -49,7 +53,9 @@ pub enum HubError {
         ends_in: Duration,
     },
     /// This hub could not renew its lease.
-    #[error("the lease of this hub could not be renewed: {reason}; it has stopped so that another may take over")]
+    #[error(
+        "the lease of this hub could not be renewed: {reason}; it has stopped so that another may take over"
+    )]
     LeaseLost {
         /// What happened.
         reason: String,

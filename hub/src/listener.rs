@@ -162,7 +162,13 @@ struct Visit {
 }
 
 impl Visit {
-    async fn receive(self, stream: TcpStream, address: SocketAddr, stranger: Stranger, place: OwnedSemaphorePermit) {
+    async fn receive(
+        self,
+        stream: TcpStream,
+        address: SocketAddr,
+        stranger: Stranger,
+        place: OwnedSemaphorePermit,
+    ) {
         let metrics = self.terms.commands.metrics.clone();
         let within = self.limits.handshake_within;
         let stop = self.terms.stop.clone();
@@ -212,7 +218,8 @@ impl Visit {
     /// The TLS handshake, and whose certificate it was.
     async fn shake_hands(&self, stream: TcpStream) -> Result<(TlsStream<TcpStream>, Peer), Rejected> {
         stream.set_nodelay(true).map_err(Rejected::Handshake)?;
-        let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await.map_err(Rejected::Handshake)?;
+        let start =
+            LazyConfigAcceptor::new(Acceptor::default(), stream).await.map_err(Rejected::Handshake)?;
         // A client without ALPN would pass rustls; it is sent away before anything is signed.
         let ours = start
             .client_hello()

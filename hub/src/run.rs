@@ -67,7 +67,11 @@ pub struct Stopped {
 ///
 /// # Errors
 /// [`HubError`] says why the hub did not start or why it ended by itself.
-pub async fn run(config: HubConfig, ready: oneshot::Sender<Ready>, stop: CancellationToken) -> Result<Stopped, HubError> {
+pub async fn run(
+    config: HubConfig,
+    ready: oneshot::Sender<Ready>,
+    stop: CancellationToken,
+) -> Result<Stopped, HubError> {
     let folder = DataFolder::open(&config.data)?;
     let passphrase = passphrase::passphrase(&config.passphrase, &folder)?;
     let hub = folder.hub_id(&config.name)?;
@@ -210,10 +214,18 @@ impl Starting {
         ));
         running.rest.spawn(keep_leaf(Arc::clone(&self.identity), self.clock, rest_stop.clone()));
         if self.config.local_enrolment {
-            let socket = enrol::listen(&self.folder)
-                .map_err(|reason| HubError::Io { what: "opening the enrolment socket failed".to_owned(), reason })?;
+            let socket = enrol::listen(&self.folder).map_err(|reason| HubError::Io {
+                what: "opening the enrolment socket failed".to_owned(),
+                reason,
+            })?;
             let address = address_of(&listener)?.to_string();
-            running.rest.spawn(enrol::serve(socket, Arc::clone(&self.identity), address, self.clock, rest_stop.clone()));
+            running.rest.spawn(enrol::serve(
+                socket,
+                Arc::clone(&self.identity),
+                address,
+                self.clock,
+                rest_stop.clone(),
+            ));
         }
         if let Some(listener) = health {
             let state = HealthState::new(ready, commands.metrics.clone());
@@ -282,7 +294,8 @@ async fn listen(address: &str, purpose: &'static str, flag: &'static str) -> Res
 }
 
 fn address_of(listener: &TcpListener) -> Result<SocketAddr, HubError> {
-    let failed = |reason| HubError::Io { what: "asking a listener for its address failed".to_owned(), reason };
+    let failed =
+        |reason| HubError::Io { what: "asking a listener for its address failed".to_owned(), reason };
     listener.local_addr().map_err(failed)
 }
 
@@ -356,4 +369,3 @@ async fn keep_leaf(identity: Arc<HubIdentity>, clock: Clock, stop: CancellationT
         }
     }
 }
-

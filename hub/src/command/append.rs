@@ -31,13 +31,20 @@ impl Commands {
 }
 
 /// In whose name each event is published, if it is.
-fn publishers(caller: &ServiceName, events: usize, offer: Offer) -> Result<Vec<Option<ServiceName>>, Refusal> {
+fn publishers(
+    caller: &ServiceName,
+    events: usize,
+    offer: Offer,
+) -> Result<Vec<Option<ServiceName>>, Refusal> {
     match offer {
         Offer::Publish => Ok(vec![Some(caller.clone()); events]),
         Offer::Persist => Ok(vec![None; events]),
         Offer::Restore(publishers) if publishers.len() == events => Ok(publishers),
         Offer::Restore(publishers) => Err(Refusal::Invalid {
-            reason: format!("{} publishers were given for {events} events; give one an event", publishers.len()),
+            reason: format!(
+                "{} publishers were given for {events} events; give one an event",
+                publishers.len()
+            ),
         }),
     }
 }

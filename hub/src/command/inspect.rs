@@ -51,9 +51,10 @@ impl Commands {
         let mut deliveries: Vec<_> = stored.settlements.iter().map(settled).collect();
         if let Some(event) = stored.event.clone() {
             let open = self.dispatcher.stories(event).await?;
-            deliveries.extend(
-                open.into_iter().filter(|open| stored.settlements.iter().all(|settled| settled.group_name != open.group)),
-            );
+            deliveries
+                .extend(open.into_iter().filter(|open| {
+                    stored.settlements.iter().all(|settled| settled.group_name != open.group)
+                }));
         }
         deliveries.sort_by(|a, b| a.group.cmp(&b.group));
         let StoredStory { event, position, published, deleted, orphan, .. } = stored;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use db::{GroupId, Wanted};
 use proto::message::{Answer, Scope};
 use proto::report::{DeliveryStory, GroupReport};
-use proto::{Event, GroupName, ListenerId, Position, Timestamp, Topic};
+use proto::{Domain, Event, GroupName, ListenerId, Position, Timestamp, Topic};
 
 use super::connection::{ConnectionId, Rooms};
 use super::effect::{Effect, LoadFor};
@@ -160,7 +160,13 @@ impl Desk {
     }
 
     /// Takes an answer to a delivery.
-    pub(super) fn answered(&mut self, group: GroupId, connection: ConnectionId, answer: Answer, now: Timestamp) -> Ended {
+    pub(super) fn answered(
+        &mut self,
+        group: GroupId,
+        connection: ConnectionId,
+        answer: Answer,
+        now: Timestamp,
+    ) -> Ended {
         let key = MemberKey { connection, listener: answer.listener };
         match self.groups.get_mut(&group) {
             Some(group) => group.answered(key, answer, now),
@@ -243,7 +249,11 @@ impl Desk {
     /// When [`Desk::pump`] must be called again at the latest.
     pub(super) fn wake_at(&self, now: Timestamp) -> Timestamp {
         let flushes = self.groups.values().filter_map(|group| group.wake_at());
-        flushes.chain(self.orphans.due_at()).min().unwrap_or(Timestamp::default().plus(Duration::MAX)).min(now.plus(EXPIRE_EVERY))
+        flushes
+            .chain(self.orphans.due_at())
+            .min()
+            .unwrap_or(Timestamp::default().plus(Duration::MAX))
+            .min(now.plus(EXPIRE_EVERY))
     }
 
     /// Sends nothing more out; answers are still taken and recorded.
@@ -278,6 +288,14 @@ impl Desk {
         reports
     }
 
+    /// How many positions each group is behind the head.
+    pub(super) fn lags(&self) -> impl Iterator<Item = (&GroupName, &Domain, u64)> {
+        self.groups.values().map(|group| {
+            let behind = self.head().0.saturating_sub(group.settled_through().0);
+            (&group.name, &group.topic.domain, behind)
+        })
+    }
+
     /// Why `event` is not further in each group that wants it.
     pub(super) fn stories(&self, event: &Event) -> Vec<(GroupId, DeliveryStory)> {
         self.groups.iter().filter_map(|(&id, group)| Some((id, group.story(event)?))).collect()
@@ -296,7 +314,12 @@ fn read_on(group: &mut Group, ring: &Ring, now: Timestamp, effects: &mut Vec<Eff
         if !ring.covers(after) {
             group.loading = true;
             let wanted = Wanted { topic: Some(group.topic.clone()), scope: Scope::Published, pid: None };
-            effects.push(Effect::Load { reader: LoadFor::Group(group.id), wanted, after, limit: LOAD_EVENTS });
+            effects.push(Effect::Load {
+                reader: LoadFor::Group(group.id),
+                wanted,
+                after,
+                limit: LOAD_EVENTS,
+            });
             return;
         }
         for (position, event) in ring.after(after) {
@@ -324,7 +347,8 @@ fn feed_on(feed: &mut Feed, ring: &Ring, rooms: &mut Rooms, effects: &mut Vec<Ef
             }
         } else {
             feed.loading = true;
-            let (reader, limit) = (LoadFor::Feed(feed.connection, feed.listener), feed.room().min(LOAD_EVENTS));
+            let (reader, limit) =
+                (LoadFor::Feed(feed.connection, feed.listener), feed.room().min(LOAD_EVENTS));
             effects.push(Effect::Load { reader, wanted: feed.wanted(), after, limit });
         }
     }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use proto::{Data, Domain, Event, EventId, EventName, Metadata, Pid, Position, ServiceName, Timestamp, Version};
+use proto::{
+    Data, Domain, Event, EventId, EventName, Metadata, Pid, Position, ServiceName, Timestamp, Version,
+};
 
 /// A published event of the domain `order`.
 pub(crate) fn event(position: u64, pid: &str) -> Arc<Event> {

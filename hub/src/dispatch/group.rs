@@ -16,8 +16,8 @@ use std::time::Duration;
 use db::{GroupId, Retry, SettledRun, SlotMove};
 use proto::{Attempt, Event, GroupName, Order, Pid, Position, Timestamp, Topic};
 
-use self::line::Line;
 pub(super) use self::answers::Ended;
+use self::line::Line;
 pub(crate) use self::members::MemberKey;
 use self::members::Members;
 use super::connection::{ConnectionId, Rooms};

@@ -84,7 +84,11 @@ impl Dispatcher {
     }
 
     /// Starts a subscription; answers after which position it starts.
-    pub(crate) async fn subscribe(&self, connection: ConnectionId, wish: Subscribe) -> Result<Position, Refusal> {
+    pub(crate) async fn subscribe(
+        &self,
+        connection: ConnectionId,
+        wish: Subscribe,
+    ) -> Result<Position, Refusal> {
         let (reply, answer) = oneshot::channel();
         self.tell(Input::Subscribe { connection, wish, reply }).await;
         answer.await.unwrap_or(Err(Refusal::Stopping))
@@ -108,7 +112,10 @@ impl Dispatcher {
     }
 
     /// The groups after a name, each with how far it has read.
-    pub(crate) async fn reports(&self, after: Option<GroupName>) -> Result<Vec<(GroupReport, Position)>, Refusal> {
+    pub(crate) async fn reports(
+        &self,
+        after: Option<GroupName>,
+    ) -> Result<Vec<(GroupReport, Position)>, Refusal> {
         let (reply, answer) = oneshot::channel();
         self.tell(Input::Reports { after, reply }).await;
         answer.await.map_err(|_| Refusal::Stopping)

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use db::{GroupId, GroupWish, Matching, OrphanRun, Reader, Retry, SettledRun, Settlements, Wanted, WriteError, Writer};
+use db::{
+    GroupId, GroupWish, Matching, OrphanRun, Reader, Retry, SettledRun, Settlements, Wanted, WriteError,
+    Writer,
+};
 use proto::{Position, Refusal};
 use tracing::warn;
 

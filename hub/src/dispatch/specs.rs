@@ -112,7 +112,9 @@ fn fail() -> Verdict {
 /// (connection, position, attempt) of every delivery.
 fn delivered(effects: &[Effect]) -> Vec<(u64, u64, u32)> {
     let delivery = |effect: &Effect| match effect {
-        Effect::Deliver { connection, attempt, event, .. } => Some((connection.0, event.position.0, attempt.0)),
+        Effect::Deliver { connection, attempt, event, .. } => {
+            Some((connection.0, event.position.0, attempt.0))
+        }
         _ => None,
     };
     effects.iter().filter_map(delivery).collect()
@@ -193,10 +195,14 @@ fn a_failing_event_is_tried_again_later_then_parked_and_blocks_its_process_only(
         assert_eq!(scene.answer(1, 1, attempt, fail()), Ended::Failed);
         assert_eq!(delivered(&scene.pump()), []);
         assert!(matches!(scene.state(&event(1, "a")), DeliveryState::RetryAt { .. }));
-        assert!(matches!(scene.state(&event(2, "a")), DeliveryState::BlockedBy { position: Position(1), .. }));
+        assert!(matches!(
+            scene.state(&event(2, "a")),
+            DeliveryState::BlockedBy { position: Position(1), .. }
+        ));
         assert_eq!(delivered(&scene.wait(Duration::from_secs(61))), [(1, 1, attempt + 1)]);
     }
     assert_eq!(scene.answer(1, 1, 5, fail()), Ended::Parked);
+    scene.desk.flushed(GROUP, &mut Vec::new());
     let effects = scene.wait(Duration::from_secs(1));
     assert_eq!(delivered(&effects), [(1, 2, 1)]);
     let runs: Vec<_> = settlements(effects).into_iter().flat_map(|flush| flush.runs).collect();
@@ -299,7 +305,8 @@ fn a_long_process_is_read_again_rather_than_kept() {
         scene.answer(1, position, 1, Verdict::Ack);
         let effects = scene.pump();
         if position == 16 {
-            let asked = effects.iter().any(|effect| matches!(effect, Effect::Fetch { position: Position(17), .. }));
+            let asked =
+                effects.iter().any(|effect| matches!(effect, Effect::Fetch { position: Position(17), .. }));
             assert!(asked, "{effects:?}");
         }
     }

@@ -4,11 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use db::{Commits, Committed, GroupId, GroupWish, Matching, OrphanRun, Reader, Settlements, Wanted, WriteError, Writer};
+use db::{
+    Commits, Committed, GroupId, GroupWish, Matching, OrphanRun, Reader, Settlements, Wanted, WriteError,
+    Writer,
+};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use proto::message::{Answer, Consume, Scope, Subscribe};
-use proto::{Event, Position, Refusal, Start};
+use proto::{Event, Position, Refusal, Start, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
@@ -28,13 +31,32 @@ use crate::metrics::Metrics;
 /// Inputs that are taken before the desk is pumped again.
 const INPUTS_PER_TURN: usize = 256;
 
+/// How often gauges are set.
+const GAUGE_EVERY: Duration = Duration::from_secs(1);
+
 /// What the task was doing outside the desk, done.
 enum Done {
-    Loaded { reader: LoadFor, page: Matching },
-    Fetched { group: GroupId, position: Position, events: Vec<Arc<Event>> },
-    Settled { group: GroupId, outcome: Result<(), WriteError> },
+    Loaded {
+        reader: LoadFor,
+        page: Matching,
+    },
+    Fetched {
+        group: GroupId,
+        position: Position,
+        events: Vec<Arc<Event>>,
+    },
+    Settled {
+        group: GroupId,
+        outcome: Result<(), WriteError>,
+    },
     Orphans,
-    Group { member: MemberKey, wish: Box<Consume>, label: Arc<str>, reply: Opened, group: Result<Recovered, Refusal> },
+    Group {
+        member: MemberKey,
+        wish: Box<Consume>,
+        label: Arc<str>,
+        reply: Opened,
+        group: Result<Recovered, Refusal>,
+    },
 }
 
 /// The dispatcher task. [`start`] makes it.
@@ -51,6 +73,7 @@ pub(crate) struct DispatchTask {
     leaving: HashMap<MemberKey, oneshot::Sender<()>>,
     work: FuturesUnordered<BoxFuture<'static, Done>>,
     effects: Vec<Effect>,
+    gauged: Timestamp,
 }
 
 /// What a stopped dispatcher leaves behind.
@@ -96,6 +119,7 @@ pub(crate) async fn start(parts: Parts) -> Result<(Dispatcher, DispatchTask), Re
         leaving: HashMap::new(),
         work: FuturesUnordered::new(),
         effects: Vec::new(),
+        gauged: clock.now(),
     };
     Ok((Dispatcher::new(sender), task))
 }
@@ -139,14 +163,25 @@ impl DispatchTask {
     }
 
     fn turn(&mut self) {
-        let late = self.desk.pump(self.clock.now(), &mut self.effects);
+        let now = self.clock.now();
+        let late = self.desk.pump(now, &mut self.effects);
         self.metrics.deliveries_expired(late);
         self.carry_out();
+        if now.since(self.gauged) >= GAUGE_EVERY {
+            self.gauged = now;
+            self.metrics.set_in_flight(u64::try_from(self.desk.out()).unwrap_or(u64::MAX));
+            for (group, domain, behind) in self.desk.lags() {
+                self.metrics.set_group_lag(group, domain, behind);
+            }
+        }
     }
 
     fn committed(&mut self, committed: Committed) {
         match committed {
-            Committed::Events(events) => self.desk.committed(events, self.clock.now()),
+            Committed::Events(events) => {
+                self.metrics.committed(events.len());
+                self.desk.committed(events, self.clock.now());
+            }
             Committed::Missed { head } => self.desk.missed(head),
             Committed::Deleted(positions) => self.desk.deleted(&positions),
         }
@@ -321,7 +356,8 @@ impl DispatchTask {
                     let topic = self.desk.topic(group);
                     let wanted = Wanted { topic, scope: Scope::Published, pid: Some(pid) };
                     self.work.push(Box::pin(async move {
-                        let page = log.page(&wanted, position.previous(), super::group::KEPT_PER_PID_PAGE).await;
+                        let page =
+                            log.page(&wanted, position.previous(), super::group::KEPT_PER_PID_PAGE).await;
                         Done::Fetched { group, position, events: page.events }
                     }));
                 }

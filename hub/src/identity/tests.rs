@@ -46,7 +46,7 @@ impl Keys {
     }
 
     async fn ids(&self) -> Vec<String> {
-        let rows = self.certificates().page("", 100).await.unwrap();
+        let rows = self.certificates().page(None, 100).await.unwrap();
         rows.into_iter().map(|row| row.id).collect()
     }
 }
@@ -85,13 +85,13 @@ async fn hubs_that_start_at_once_make_one_chain() {
 async fn a_wrong_passphrase_names_the_keyring_and_writes_nothing() {
     let keys = keys().await;
     keys.load("1.hub").await.unwrap();
-    let before = keys.certificates().page("", 100).await.unwrap();
+    let before = keys.certificates().page(None, 100).await.unwrap();
     let refused = keys.load_with("2.hub", &passphrase("another passphrase"), now()).await.unwrap_err();
     let keyring = keys.certificates().keyring_active().await.unwrap().unwrap();
     assert!(matches!(&refused, IdentityError::WrongPassphrase { kek_id, .. } if *kek_id == keyring.kek_id));
     assert_eq!(refused.exit_code(), 78);
     assert!(refused.to_string().contains("E_EVENTFLOW_PASSPHRASE"));
-    assert_eq!(keys.certificates().page("", 100).await.unwrap(), before);
+    assert_eq!(keys.certificates().page(None, 100).await.unwrap(), before);
 }
 
 #[tokio::test]

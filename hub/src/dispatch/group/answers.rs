@@ -44,7 +44,12 @@ impl Ended {
 
 impl Group {
     /// Takes a member's answer.
-    pub(in crate::dispatch) fn answered(&mut self, member: MemberKey, answer: Answer, now: Timestamp) -> Ended {
+    pub(in crate::dispatch) fn answered(
+        &mut self,
+        member: MemberKey,
+        answer: Answer,
+        now: Timestamp,
+    ) -> Ended {
         let position = answer.position;
         let deadline = now.plus(self.rules.deadline);
         let Some(entry) = self.in_hand.get_mut(&position) else { return Ended::Stale };
@@ -96,7 +101,13 @@ impl Group {
         }
     }
 
-    fn failed(&mut self, position: Position, reason: String, after: Option<Duration>, now: Timestamp) -> Ended {
+    fn failed(
+        &mut self,
+        position: Position,
+        reason: String,
+        after: Option<Duration>,
+        now: Timestamp,
+    ) -> Ended {
         let Some(entry) = self.in_hand.get_mut(&position) else { return Ended::Stale };
         entry.failures += 1;
         entry.reason = Some(reason.clone());

@@ -93,7 +93,9 @@ impl Line {
     }
 
     fn push(&mut self, first: Position, last: Position, state: State) {
-        if let (State::Done, Some(Item { last: end, state: State::Done, .. })) = (&state, self.items.back_mut()) {
+        if let (State::Done, Some(Item { last: end, state: State::Done, .. })) =
+            (&state, self.items.back_mut())
+        {
             *end = last;
             return;
         }

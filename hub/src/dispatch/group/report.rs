@@ -28,14 +28,15 @@ impl Group {
             pending: as_u64(self.in_hand.len() + unflushed),
             in_flight: as_u64(self.out),
             retrying: as_u64(retrying),
-            settled_through: self
-                .lines
-                .iter()
-                .map(|line| line.fence(self.read_through).cursor)
-                .min()
-                .unwrap_or(self.start_after),
+            settled_through: self.settled_through(),
             head,
         }
+    }
+
+    /// All events up to here are settled.
+    pub(in crate::dispatch) fn settled_through(&self) -> Position {
+        let cursors = self.lines.iter().map(|line| line.fence(self.read_through).cursor);
+        cursors.min().unwrap_or(self.start_after)
     }
 
     /// How far the group has read.
