@@ -145,6 +145,8 @@ pub(crate) fn passphrase(
 }
 
 fn checked(text: Zeroizing<Vec<u8>>, source_name: &str) -> Result<Passphrase, PassphraseError> {
+    // Whoever is told later that it was the wrong one finds here which one it was.
+    tracing::info!(from = source_name, "passphrase read");
     Passphrase::new(text)
         .map_err(|reason| PassphraseError::Refused { source_name: source_name.to_owned(), reason })
 }

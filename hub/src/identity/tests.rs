@@ -150,6 +150,26 @@ async fn a_spoke_is_known_by_its_row_from_the_moment_it_has_its_certificate() {
 }
 
 #[tokio::test]
+async fn an_enrolled_spoke_and_the_hub_meet_over_tls() {
+    let keys = keys().await;
+    let identity = keys.load("1.hub").await.unwrap();
+    let (csr, key) = certs::spoke_request().unwrap();
+    let service = ServiceName::parse("billing").unwrap();
+    let enrolled = identity.issue_spoke(&csr, &service, now()).await.unwrap();
+    let der = |bytes: &[Vec<u8>]| bytes.iter().cloned().map(CertificateDer::from).collect::<Vec<_>>();
+    let config = tls::client_config(&der(&enrolled.roots), der(&enrolled.chain), &key).unwrap();
+    let (near, far) = tokio::io::duplex(64 * 1024);
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let acceptor = tokio_rustls::TlsAcceptor::from(identity.server_config());
+    let (spoke, hub) = tokio::join!(connector.connect(tls::hub_name(), near), acceptor.accept(far));
+    let hub = hub.unwrap();
+    let leaf = &hub.get_ref().1.peer_certificates().unwrap()[0];
+    assert_eq!(identity.authenticate(leaf, now()).await.unwrap().service, service);
+    let shown = spoke.unwrap().get_ref().1.peer_certificates().unwrap()[0].to_vec();
+    assert_eq!(keys.certificates().active("1.hub").await.unwrap().cert, shown);
+}
+
+#[tokio::test]
 async fn a_leaf_that_is_in_no_row_is_refused_whoever_signed_it() {
     let keys = keys().await;
     let identity = keys.load("1.hub").await.unwrap();
