@@ -186,16 +186,6 @@ pub enum ListenError {
         /// How long was waited.
         waited: Duration,
     },
-    /// After a reconnect the hub keeps another log: positions of the old one mean nothing in it.
-    #[error(
-        "the hub now keeps another log (incarnation {found}, before it was {before}); start again from the beginning"
-    )]
-    OtherLog {
-        /// The incarnation so far.
-        before: u64,
-        /// The incarnation now.
-        found: u64,
-    },
     /// The spoke is closed.
     #[error("the spoke is closed ({reason}); connect again")]
     Closed {

@@ -22,6 +22,9 @@ pub fn generate_id() -> EventId {
 /// ```
 /// assert_ne!(eventflow_spoke::generate_pid(), eventflow_spoke::generate_pid());
 /// ```
+///
+/// # Panics
+/// Never: a UUID is a pid.
 #[must_use]
 pub fn generate_pid() -> Pid {
     Pid::parse(Uuid::now_v7().as_hyphenated().encode_lower(&mut Uuid::encode_buffer()))

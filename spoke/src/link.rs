@@ -16,6 +16,8 @@ mod dial;
 mod driver;
 mod inbox;
 mod outgoing;
+mod redial;
+mod switchboard;
 mod window;
 
 use std::sync::Arc;

@@ -27,7 +27,6 @@ impl Spoke {
     }
 
     /// A reader of one eventlog.
-    #[must_use]
     pub fn eventlog(&self, domain: &Domain, pid: &Pid) -> EventlogReader {
         let (domain, pid) = (domain.clone(), pid.clone());
         EventlogReader { link: self.link.clone(), domain, pid, names: Vec::new(), window: Window::default() }

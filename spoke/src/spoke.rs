@@ -103,7 +103,6 @@ impl Spoke {
     }
 
     /// Starts an append of several events, over any eventlogs, with expectations.
-    #[must_use]
     pub fn append(&self) -> AppendBuilder {
         AppendBuilder::new(self.link.clone())
     }
@@ -117,7 +116,6 @@ impl Spoke {
     }
 
     /// Starts consuming the events of `domain`: within a group, one member gets each of them.
-    #[must_use]
     pub fn consumer(&self, domain: Domain) -> ConsumerBuilder {
         ConsumerBuilder::new(self.link.clone(), &self.service, domain)
     }

@@ -228,8 +228,8 @@ mod tests {
     fn an_error_becomes_a_reason_with_its_causes() {
         #[derive(Debug, thiserror::Error)]
         #[error("the order was not billed")]
-        struct NotBilled(#[source] std::fmt::Error);
-        let failure = Failure::from(NotBilled(std::fmt::Error));
+        struct NotBilled(#[source] fmt::Error);
+        let failure = Failure::from(NotBilled(fmt::Error));
         assert!(failure.reason().starts_with("the order was not billed: "), "{}", failure.reason());
         assert!(matches!(failure.verdict(), Verdict::Fail { after_ms: None, .. }));
     }

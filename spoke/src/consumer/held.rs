@@ -51,7 +51,14 @@ impl Held {
         }
         let position = event.position;
         match self.open.get_mut(&position) {
-            Some(open) => (open.attempt, open.connection) = (attempt, connection),
+            Some(open) => {
+                let before = std::mem::replace(&mut open.attempt, attempt);
+                // Its deadline has passed: the last word on it makes room in the credit.
+                if std::mem::replace(&mut open.connection, connection) == connection {
+                    let (listener, verdict) = (self.listener, Verdict::Release);
+                    self.answers.push(Answer { listener, position, attempt: before, verdict });
+                }
+            }
             None => {
                 self.open.insert(position, Open { event, attempt, connection, stage: Stage::Waiting });
                 self.waiting.push_back(position);
@@ -176,6 +183,16 @@ mod tests {
         assert!(started(&mut held).is_empty());
         held.answered(Position(4), Verdict::Ack);
         assert_eq!(held.take_answers(), [answer(4, 2, Verdict::Ack)]);
+    }
+
+    #[test]
+    fn a_delivery_that_comes_again_while_its_handler_runs_is_not_started_again() {
+        let mut held = held([arrival(4, 1, 1)]);
+        started(&mut held);
+        held.arrived(arrival(4, 2, 1));
+        assert!(started(&mut held).is_empty());
+        held.answered(Position(4), Verdict::Ack);
+        assert_eq!(held.take_answers(), [answer(4, 1, Verdict::Release), answer(4, 2, Verdict::Ack)]);
     }
 
     #[test]

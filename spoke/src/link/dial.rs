@@ -1,1 +1,215 @@
-//! .
+//! One try to reach the hub: address, identity, TCP, TLS. The deadline over it and over Welcome is
+//! the driver's.
+//!
+//! With TLS 1.3 the handshake succeeds on this side before the hub has looked at this spoke's
+//! certificate, so what comes back here is not a link yet: the hub's refusal, if there is one, comes
+//! with the first read.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use proto::{Refusal, Timestamp};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::{self, AlertDescription, ClientConfig};
+use tracing::{debug, info};
+
+use super::address::{Address, AddressError};
+use crate::error::ConnectError;
+use crate::identity::{EnrolError, Identity, Safe, enrol};
+use crate::options::SpokeOptions;
+
+/// Dials, again and again.
+#[derive(Debug, Clone)]
+pub(super) struct Dialer {
+    address: Address,
+    socket: PathBuf,
+    service: proto::ServiceName,
+    safe: Safe,
+}
+
+/// Whether the saved identity will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Enrolment {
+    /// It will, if there is a good one.
+    IfNeeded,
+    /// The hub may not know it: ask for a new one, but take the old one if nobody answers.
+    Wanted,
+    /// The hub has refused it: only a new one will do.
+    Needed,
+}
+
+/// A connection on which nothing has been said.
+pub(super) struct Dialled {
+    pub(super) stream: TlsStream<TcpStream>,
+    pub(super) address: String,
+    /// Whether the identity is a new one.
+    pub(super) enrolled: bool,
+}
+
+/// Why a dial failed, by what is to be done about it.
+#[derive(Debug)]
+pub(super) enum DialError {
+    /// Nobody is there, or not yet: try again.
+    Away(String),
+    /// The hub's certificate or this spoke's is not believed.
+    NotBelieved { address: String, reason: String },
+    /// Trying again is no use, at least not when connecting for the first time.
+    Hopeless(ConnectError),
+    /// Trying again is no use, ever.
+    Refused(ConnectError),
+}
+
+impl Dialer {
+    pub(super) fn new(options: &SpokeOptions) -> Self {
+        Self {
+            address: Address::new(options.hub.clone(), &options.data),
+            socket: options.data.join("enrol.sock"),
+            service: options.service.clone(),
+            safe: Safe::new(&options.data, &options.service),
+        }
+    }
+
+    pub(super) async fn dial(self, enrolment: Enrolment) -> Result<Dialled, DialError> {
+        let address = self.address.find().await.map_err(|error| match error {
+            AddressError::Missing(address_file) => DialError::Hopeless(ConnectError::NoHub { address_file }),
+            AddressError::Unreadable(reason) => DialError::Away(reason),
+        })?;
+        let (config, enrolled) = self.settings(enrolment).await?;
+        debug!(%address, enrolled, "dialling");
+        let stream = reach(&address, config).await.map_err(|error| not_reached(&address, &error))?;
+        Ok(Dialled { stream, address, enrolled })
+    }
+
+    /// What people are told about where the hub was looked for.
+    pub(super) fn describe(&self) -> String {
+        self.address.describe()
+    }
+
+    /// Where the identity is kept.
+    pub(super) fn folder(&self) -> PathBuf {
+        self.safe.folder().to_owned()
+    }
+
+    async fn settings(&self, enrolment: Enrolment) -> Result<(Arc<ClientConfig>, bool), DialError> {
+        let saved = match enrolment {
+            Enrolment::IfNeeded | Enrolment::Wanted => self.saved().await?,
+            Enrolment::Needed => None,
+        };
+        let (identity, enrolled) = match (saved, enrolment) {
+            (Some(saved), Enrolment::IfNeeded | Enrolment::Needed) => (saved, false),
+            (Some(saved), Enrolment::Wanted) => match self.enrol().await {
+                Ok(new) => (new, true),
+                Err(error) => {
+                    debug!(?error, "no new identity, the old one has to do");
+                    (saved, false)
+                }
+            },
+            (None, _) => (self.enrol().await?, true),
+        };
+        let config = identity.client_config().map_err(|error| DialError::Away(error.to_string()))?;
+        Ok((Arc::new(config), enrolled))
+    }
+
+    async fn saved(&self) -> Result<Option<Identity>, DialError> {
+        let safe = self.safe.clone();
+        self.with_files(move || safe.load(now())).await
+    }
+
+    async fn enrol(&self) -> Result<Identity, DialError> {
+        let identity = enrol(&self.socket, &self.service).await.map_err(|error| self.not_enrolled(error))?;
+        info!(service = %self.service, "enrolled");
+        let safe = self.safe.clone();
+        self.with_files(move || safe.save(&identity).map(|()| identity)).await
+    }
+
+    async fn with_files<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> Result<T, DialError> {
+        let path = self.safe.folder().to_owned();
+        let done = tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(error.into()));
+        done.map_err(|error| DialError::Hopeless(ConnectError::Identity { path, reason: error.to_string() }))
+    }
+
+    fn not_enrolled(&self, error: EnrolError) -> DialError {
+        match error {
+            EnrolError::Refused(refusal @ (Refusal::Unavailable { .. } | Refusal::Stopping)) => {
+                DialError::Away(format!("no certificate yet: {refusal}"))
+            }
+            EnrolError::Refused(refusal) => DialError::Refused(ConnectError::EnrolmentRefused {
+                service: self.service.to_string(),
+                socket: self.socket.clone(),
+                refusal,
+            }),
+            EnrolError::Unreachable(_) | EnrolError::Nonsense(_) | EnrolError::Request(_) => {
+                DialError::Away(format!("{}: {error}", self.socket.display()))
+            }
+        }
+    }
+}
+
+async fn reach(address: &str, config: Arc<ClientConfig>) -> io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(address).await?;
+    // Without it every answer waits for the other end's delayed acknowledgement.
+    stream.set_nodelay(true)?;
+    TlsConnector::from(config).connect(certs::tls::hub_name(), stream).await
+}
+
+fn not_reached(address: &str, error: &io::Error) -> DialError {
+    match not_believed(error) {
+        Some(reason) => DialError::NotBelieved { address: address.to_owned(), reason },
+        None => DialError::Away(format!("{address}: {error}")),
+    }
+}
+
+/// Which certificate is not believed, if that is what the error says.
+pub(super) fn not_believed(error: &io::Error) -> Option<String> {
+    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    match error {
+        rustls::Error::InvalidCertificate(reason) => {
+            Some(format!("the hub's certificate is not believed: {reason}"))
+        }
+        rustls::Error::AlertReceived(alert) => refusal_of(*alert).map(str::to_owned),
+        _ => None,
+    }
+}
+
+/// What an alert about this spoke's certificate means.
+fn refusal_of(alert: AlertDescription) -> Option<&'static str> {
+    match alert {
+        AlertDescription::CertificateRevoked => Some("the certificate is revoked"),
+        AlertDescription::CertificateExpired => Some("the certificate has ended"),
+        AlertDescription::UnknownCA => Some("the hub does not know who issued the certificate"),
+        AlertDescription::CertificateUnknown
+        | AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate => Some("the hub does not know the certificate"),
+        AlertDescription::CertificateRequired => Some("the hub got no certificate"),
+        AlertDescription::AccessDenied => Some("the certificate is not allowed here"),
+        _ => None,
+    }
+}
+
+/// The time of day, for the ends of certificates.
+#[expect(clippy::disallowed_methods, reason = "the edge where the time of day becomes an argument")]
+fn now() -> Timestamp {
+    let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let millis = i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX);
+    Timestamp::from_millis(millis).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alerts_about_certificates_are_told_from_others() {
+        let alert = |alert| io::Error::other(rustls::Error::AlertReceived(alert));
+        let revoked = not_believed(&alert(AlertDescription::CertificateRevoked));
+        assert_eq!(revoked.as_deref(), Some("the certificate is revoked"));
+        assert_eq!(not_believed(&alert(AlertDescription::NoApplicationProtocol)), None);
+        assert_eq!(not_believed(&io::Error::other("reset")), None);
+    }
+}

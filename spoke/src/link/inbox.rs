@@ -207,9 +207,9 @@ mod tests {
     fn the_end_is_told_after_what_is_still_in_the_queue() {
         let (outlet, mut opening) = channel(2);
         outlet.pass(arrival(1));
-        outlet.end(ListenError::OtherLog { before: 1, found: 2 });
+        outlet.end(ListenError::Refused(proto::Refusal::Stopping));
         assert!(opening.arrivals.try_recv().is_ok());
         assert!(matches!(opening.arrivals.try_recv(), Err(mpsc::error::TryRecvError::Disconnected)));
-        assert!(matches!(opening.signals.borrow().ended, Some(ListenError::OtherLog { .. })));
+        assert!(matches!(opening.signals.borrow().ended, Some(ListenError::Refused(_))));
     }
 }
