@@ -3,6 +3,9 @@
 //! A line that is there never changes: another build of the same protocol version speaks it. A new
 //! variant needs a new line, which `EVENTFLOW_GOLDEN=add` writes.
 
+// What serves several tests is test code too, which clippy does not see.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
 #[path = "golden/values.rs"]
 mod values;
 
@@ -13,12 +16,15 @@ use std::path::PathBuf;
 use bincode::{BorrowDecode, Encode};
 use eventflow_proto::wire;
 
+/// Whether bytes are decoded to a value.
+type Reads = Box<dyn Fn(&[u8]) -> bool>;
+
 /// One value of the protocol, named `Type/Variant`, and its bytes.
 pub(crate) struct Golden {
     name: &'static str,
     bytes: Vec<u8>,
     /// Whether bytes are decoded to the value that this was made from.
-    is_read_from: Box<dyn Fn(&[u8]) -> bool>,
+    is_read_from: Reads,
 }
 
 /// Names `value` and encodes it.

@@ -35,8 +35,11 @@ pub(crate) fn all() -> Vec<Golden> {
     .collect()
 }
 
-/// Every enum of the wire, and whether it refuses a variant number.
-pub(crate) fn enums() -> Vec<(&'static str, fn(u8) -> bool)> {
+/// Whether an enum refuses a variant number.
+type Refuses = fn(u8) -> bool;
+
+/// Every enum of the wire.
+pub(crate) fn enums() -> Vec<(&'static str, Refuses)> {
     fn refuses<T: for<'frame> bincode::BorrowDecode<'frame, ()>>(number: u8) -> bool {
         let Err(error) = wire::decode::<T>(&[number]) else { return false };
         error.to_string().contains("UnexpectedVariant")
