@@ -38,6 +38,7 @@ pub use read::{
 pub use record::RecordError;
 pub use url::DatabaseUrl;
 pub use write::append::Append;
+pub use write::ceiling::Ceiling;
 pub use write::commits::{Commits, Committed};
 pub use write::group::{Group, GroupId, GroupWish, Slot};
 pub use write::settlement::{

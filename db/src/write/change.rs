@@ -152,13 +152,10 @@ impl Task {
             session.commit().await?;
             Ok(done)
         };
-        let outcome = match tokio::time::timeout(TRY_WITHIN, trying).await {
-            Ok(outcome) => outcome,
+        let Ok(outcome) = tokio::time::timeout(TRY_WITHIN, trying).await else {
             // The session is dropped: nobody knows what is under way in it.
-            Err(_) => {
-                let late = std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer within 25 s");
-                return Err(Trouble::Engine(sqlx::Error::Io(late)));
-            }
+            let late = std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer within 25 s");
+            return Err(Trouble::Engine(sqlx::Error::Io(late)));
         };
         match &outcome {
             Ok(_) => self.give_back(session),

@@ -153,12 +153,7 @@ impl Batch<'_> {
     }
 
     /// Gives each new event of `request` the next position and version.
-    fn place(
-        &mut self,
-        request: &mut Append,
-        index: usize,
-        new: &mut Vec<(usize, usize)>,
-    ) -> Vec<Appended> {
+    fn place(&mut self, request: &mut Append, index: usize, new: &mut Vec<(usize, usize)>) -> Vec<Appended> {
         let mut appended = Vec::with_capacity(request.events.len());
         for (at, event) in request.events.iter_mut().enumerate() {
             if let Some(Taken { position, version, .. }) = self.taken(&event.event.id) {
@@ -166,7 +161,8 @@ impl Batch<'_> {
                 continue;
             }
             let eventlog = Eventlog::of(event);
-            let (position, version) = (self.head.next(), Version(self.version(&eventlog).0.saturating_add(1)));
+            let (position, version) =
+                (self.head.next(), Version(self.version(&eventlog).0.saturating_add(1)));
             self.head = position;
             self.moved.insert(eventlog, version);
             event.event.position = position;
@@ -204,7 +200,8 @@ mod tests {
     }
 
     fn known(head: u64, versions: &[(&str, u64)]) -> Known {
-        let eventlog = |pid: &str| Eventlog { domain: Domain::parse("order").unwrap(), pid: Pid::parse(pid).unwrap() };
+        let eventlog =
+            |pid: &str| Eventlog { domain: Domain::parse("order").unwrap(), pid: Pid::parse(pid).unwrap() };
         let versions = versions.iter().map(|(pid, version)| (eventlog(pid), Version(*version))).collect();
         Known { head: Position(head), versions, taken: None }
     }
@@ -212,7 +209,10 @@ mod tests {
     fn looked_up(mut known: Known, taken: &[(&str, u64)]) -> Known {
         let digest = Some(append(&[("x", "1")], vec![]).events[0].digest);
         let entry = |(id, position): &(&str, u64)| {
-            (EventId::parse(id).unwrap(), Taken { position: Position(*position), version: Version(1), digest })
+            (
+                EventId::parse(id).unwrap(),
+                Taken { position: Position(*position), version: Version(1), digest },
+            )
         };
         known.taken = Some(taken.iter().map(entry).collect());
         known
@@ -271,8 +271,11 @@ mod tests {
     #[test]
     fn expectations_see_what_earlier_requests_of_the_batch_add() {
         let exactly = |version| vec![expect("1", Expected::Exactly(Version(version)))];
-        let mut requests =
-            [append(&[("a", "1")], exactly(7)), append(&[("b", "1")], exactly(7)), append(&[("c", "1")], exactly(8))];
+        let mut requests = [
+            append(&[("a", "1")], exactly(7)),
+            append(&[("b", "1")], exactly(7)),
+            append(&[("c", "1")], exactly(8)),
+        ];
         let decision = ready(&mut requests, &looked_up(known(9, &[("1", 7)]), &[]));
         assert_eq!(places(&decision.outcomes[0]), [(10, 8, true)]);
         let refused = &decision.outcomes[1];
@@ -304,7 +307,8 @@ mod tests {
     fn an_emptied_event_takes_every_repetition() {
         let mut taken = looked_up(known(5, &[]), &[("x", 2)]);
         taken.taken.as_mut().unwrap().values_mut().for_each(|taken| taken.digest = None);
-        let mut requests = [Append::new(vec![event("x", "9", "[1]")], Vec::new(), Timestamp::default(), vec![])];
+        let mut requests =
+            [Append::new(vec![event("x", "9", "[1]")], Vec::new(), Timestamp::default(), vec![])];
         assert_eq!(places(&ready(&mut requests, &taken).outcomes[0]), [(2, 1, false)]);
     }
 

@@ -20,7 +20,12 @@ static INSERT_SLOTS: Template = Template::same(include_str!("../../../sql/consum
 
 impl Session {
     /// The group that is wished for, made if it is new, with all of its slots in the hands of `hub`.
-    pub(crate) async fn group(&mut self, wish: &GroupWish, hub: &str, now: Timestamp) -> Result<Group, Trouble> {
+    pub(crate) async fn group(
+        &mut self,
+        wish: &GroupWish,
+        hub: &str,
+        now: Timestamp,
+    ) -> Result<Group, Trouble> {
         let name = [Value::Text(wish.name.as_str()), Value::Text(wish.topic.domain.as_str())];
         let found = self.rows(&FIND, &name).await?;
         let Some(row) = found.first() else { return self.make_group(wish, hub, now).await };
@@ -167,7 +172,8 @@ fn names_as_json(names: &NameFilter) -> Option<String> {
 
 fn names_from_json(json: Option<&str>) -> Result<NameFilter, RowError> {
     let Some(json) = json else { return Ok(NameFilter::All) };
-    let damaged = |reason: String| RowError { reason: format!("the names of a group cannot be read: {reason}") };
+    let damaged =
+        |reason: String| RowError { reason: format!("the names of a group cannot be read: {reason}") };
     let names: Vec<EventName> = serde_json::from_str(json).map_err(|error| damaged(error.to_string()))?;
     NameFilter::of(names).map_err(|found| damaged(format!("there are {found}")))
 }

@@ -112,7 +112,11 @@ impl Session {
     }
 
     /// Empties an event; its position, unless somebody else had emptied it before.
-    pub(crate) async fn empty_event(&mut self, id: &EventId, at: Timestamp) -> Result<Vec<Position>, Trouble> {
+    pub(crate) async fn empty_event(
+        &mut self,
+        id: &EventId,
+        at: Timestamp,
+    ) -> Result<Vec<Position>, Trouble> {
         let Some((position, deleted)) = self.find_event(id).await? else {
             return Err(not_found(format!("event {id}")));
         };
@@ -151,9 +155,16 @@ impl Session {
 
     /// Empties events that are given as (position, when it was emptied before). What was emptied at
     /// `at` was emptied by this change, in a commit whose outcome was not known.
-    async fn empty(&mut self, events: &[(Position, Option<i64>)], at: Timestamp) -> Result<Vec<Position>, Trouble> {
-        let full: Vec<_> =
-            events.iter().filter(|(_, deleted)| deleted.is_none()).map(|(at, _)| [Value::number(at.0)]).collect();
+    async fn empty(
+        &mut self,
+        events: &[(Position, Option<i64>)],
+        at: Timestamp,
+    ) -> Result<Vec<Position>, Trouble> {
+        let full: Vec<_> = events
+            .iter()
+            .filter(|(_, deleted)| deleted.is_none())
+            .map(|(at, _)| [Value::number(at.0)])
+            .collect();
         let emptied = self.execute_rows(&EMPTY, &[Value::Integer(at.millis())], &full, &[]).await?;
         if emptied != full.len() as u64 {
             // Somebody else emptied one between reading and writing: look again.

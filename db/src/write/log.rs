@@ -120,7 +120,8 @@ impl Log {
         let new: Vec<&Prepared> = decision.new.iter().filter_map(|place| prepared(batch, *place)).collect();
         session.insert_events(&new).await?;
         for asked in &batch.orphans {
-            let runs = if care.look_up { unrecorded(session, &asked.work).await? } else { asked.work.clone() };
+            let runs =
+                if care.look_up { unrecorded(session, &asked.work).await? } else { asked.work.clone() };
             session.orphans(&runs, &self.hub).await?;
         }
         if writes {

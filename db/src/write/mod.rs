@@ -1,6 +1,7 @@
 //! Writing: one task, one connection, whole batches, answers after COMMIT.
 
 pub(crate) mod append;
+pub(crate) mod ceiling;
 pub(crate) mod commits;
 pub(crate) mod group;
 pub(crate) mod settlement;

@@ -86,7 +86,11 @@ impl Session {
         self.connection.close().await;
     }
 
-    pub(crate) async fn execute(&mut self, statement: &Statement, values: &[Value<'_>]) -> Result<u64, Error> {
+    pub(crate) async fn execute(
+        &mut self,
+        statement: &Statement,
+        values: &[Value<'_>],
+    ) -> Result<u64, Error> {
         self.connection.execute(statement, values).await
     }
 
@@ -149,7 +153,9 @@ impl Session {
         let mut versions = vec![Version(0); eventlogs.len()];
         let wanted: Vec<_> = (0_i64..)
             .zip(eventlogs)
-            .map(|(at, log)| [Value::Integer(at), Value::Text(log.domain.as_str()), Value::Text(log.pid.as_str())])
+            .map(|(at, log)| {
+                [Value::Integer(at), Value::Text(log.domain.as_str()), Value::Text(log.pid.as_str())]
+            })
             .collect();
         let mut rest = wanted.as_slice();
         while !rest.is_empty() {
@@ -201,7 +207,9 @@ impl Session {
         }
         let linked = || events.iter().map(|prepared| &prepared.event);
         let eids: Vec<_> = linked()
-            .flat_map(|event| event.eids.iter().map(|eid| [Value::number(event.position.0), Value::Text(eid.as_str())]))
+            .flat_map(|event| {
+                event.eids.iter().map(|eid| [Value::number(event.position.0), Value::Text(eid.as_str())])
+            })
             .collect();
         self.execute_rows(&INSERT_EIDS, &[], &eids, &[]).await?;
         let cpids: Vec<_> = linked()

@@ -51,7 +51,9 @@ pub(crate) fn check(settlements: &Settlements) -> Result<(), Refusal> {
         }
         let alone = run.attempts.0 > 1 || run.outcome != Outcome::Success;
         if alone && (first != last || run.events != 1) {
-            return invalid(format!("the run from {first} to {last} is to be one event: it had a story of its own"));
+            return invalid(format!(
+                "the run from {first} to {last} is to be one event: it had a story of its own"
+            ));
         }
     }
     if !settlements.retries.is_empty() && slots.is_empty() {

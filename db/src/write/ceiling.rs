@@ -1,0 +1,93 @@
+//! What the database itself can do: the same rows in the same batches by one connection, without
+//! a writer, a queue, a head or a cache. For measuring against.
+
+use proto::{Position, Timestamp, Version};
+
+use crate::database::{Database, reason};
+use crate::error::OpenError;
+use crate::statement::{Statement, Value};
+use crate::write::append::{Append, Prepared};
+use crate::write::session::Session;
+
+const CLEAR: Statement = Statement::same(include_str!("../../../sql/event/clear.sql"));
+
+/// A connection that only inserts. It takes a log without events, and leaves one.
+#[derive(Debug)]
+pub struct Ceiling {
+    session: Session,
+    place: String,
+    last: Position,
+}
+
+impl Database {
+    /// A connection to measure the database with.
+    ///
+    /// # Errors
+    /// [`OpenError::Failed`] if the log has events, or the database fails.
+    pub async fn ceiling(&self) -> Result<Ceiling, OpenError> {
+        self.check_schema().await?;
+        let place = self.url().to_string();
+        let failed = |reason: String| OpenError::Failed { place: place.clone(), reason };
+        let connection = self.connect_writer().await.map_err(|error| failed(reason(&error)))?;
+        let mut session = Session::new(connection, self.turn().clone());
+        let head = session.head().await.map_err(|error| failed(reason(&error)))?;
+        session.rollback().await.map_err(|error| failed(reason(&error)))?;
+        if head.is_none_or(|head| head.position != Position(0)) {
+            return Err(failed("measuring needs a log without events".to_owned()));
+        }
+        Ok(Ceiling { session, place, last: Position(0) })
+    }
+}
+
+impl Ceiling {
+    /// Inserts the events of `append` in one transaction. Each is given the next position, and that
+    /// as its version too, so that no two are in each other's way.
+    ///
+    /// # Errors
+    /// [`OpenError::Failed`] with what the engine said.
+    pub async fn insert(&mut self, append: &mut Append) -> Result<(), OpenError> {
+        for prepared in &mut append.events {
+            self.last = self.last.next();
+            prepared.event.position = self.last;
+            prepared.event.version = Version(self.last.0);
+        }
+        let events: Vec<&Prepared> = append.events.iter().collect();
+        let insert = async {
+            self.session.begin().await?;
+            self.session.insert_events(&events).await?;
+            self.session.commit().await
+        };
+        insert.await.map_err(|error| OpenError::Failed { place: self.place.clone(), reason: reason(&error) })
+    }
+
+    /// A commit of one changed row, and nothing else: what a single durable write costs.
+    ///
+    /// # Errors
+    /// [`OpenError::Failed`] with what the engine said.
+    pub async fn commit(&mut self, now: Timestamp) -> Result<(), OpenError> {
+        let commit = async {
+            self.session.begin().await?;
+            let end = self.session.head().await?;
+            if let Some(end) = end {
+                self.session.claim(end, end.position, now).await?;
+            }
+            self.session.commit().await
+        };
+        commit.await.map_err(|error| OpenError::Failed { place: self.place.clone(), reason: reason(&error) })
+    }
+
+    /// Takes all inserted rows away again.
+    ///
+    /// # Errors
+    /// [`OpenError::Failed`] with what the engine said.
+    pub async fn finish(mut self) -> Result<(), OpenError> {
+        let clear = async {
+            self.session.begin().await?;
+            self.session.execute(&CLEAR, &[Value::Integer(0)]).await?;
+            self.session.commit().await
+        };
+        let outcome = clear.await;
+        self.session.close().await;
+        outcome.map_err(|error| OpenError::Failed { place: self.place, reason: reason(&error) })
+    }
+}
