@@ -1,7 +1,7 @@
 //! The eventflow hub: stores events in a SQL database before it says so, pushes them over mutual
 //! TLS, and sees every delivery through to a recorded outcome.
 //!
-//! [`run`] is a hub from start to stop. Below it, in the order in which an event passes:
+//! [`run()`] is a hub from start to stop. Below it, in the order in which an event passes:
 //! `listener` lets peers in, `connection` speaks with one of them, `command` does what it asks,
 //! `db`'s writer commits, `dispatch` decides who gets what and records what came of it.
 
@@ -30,5 +30,5 @@ pub use data_folder::DataFolderError;
 pub use dispatch::Rules;
 pub use error::HubError;
 pub use identity::IdentityError;
-pub use passphrase::{PASSPHRASE_VARIABLE, PassphraseError, PassphraseSource};
+pub use passphrase::{PASSPHRASE_FILE_VARIABLE, PASSPHRASE_VARIABLE, PassphraseError, PassphraseSource};
 pub use run::{Ready, Stopped, run};
