@@ -2,5 +2,5 @@
 SELECT pid
 FROM event INDEXED BY event_eventlog
 WHERE domain = ? AND pid > ? AND deleted IS NULL
-ORDER BY domain, pid, version
+ORDER BY pid, version
 LIMIT 64
