@@ -124,9 +124,12 @@ impl TestDatabase {
         SqliteConnectOptions::new().filename(self.file()).create_if_missing(true).connect().await.unwrap()
     }
 
-    /// A connection of its own to the server's database.
+    /// A connection of its own to the server's database, set up as the hub sets up its own.
     pub async fn mysql(&self) -> MySqlConnection {
-        MySqlConnection::connect(&self.url_text()).await.unwrap()
+        let mut connection = MySqlConnection::connect(&self.url_text()).await.unwrap();
+        let session = include_str!("../../sql/mysql/engine/session.sql");
+        sqlx::raw_sql(session).execute(&mut connection).await.unwrap();
+        connection
     }
 
     /// The SQLite file.

@@ -5,6 +5,7 @@ mod batches;
 mod certificates;
 mod commits;
 mod deletes;
+mod doctor;
 mod expectations;
 mod faults;
 mod groups;
