@@ -71,7 +71,7 @@ impl World {
 
     fn step(&mut self) {
         self.trouble();
-        match self.random.below(9) {
+        match self.random.below(12) {
             0 => self.app.act(&mut self.spoke, &mut self.random),
             1 => self.app.handle(&mut self.spoke, &mut self.random),
             2 => self.spoke_says(),
@@ -80,7 +80,7 @@ impl World {
             5 => self.to_spoke.flow(&mut self.random),
             6 => self.hub_hears(),
             7 => self.spoke_hears(),
-            _ if self.random.once_in(2) => self.time_passes(),
+            8 if self.random.once_in(2) => self.time_passes(),
             _ => {
                 if let Some(hub) = &mut self.hub {
                     hub.work(&mut self.random, &mut self.log);
@@ -227,13 +227,23 @@ impl World {
     }
 }
 
-/// Runs worlds of some trouble; gives back links and links that ended by silence.
-fn run(seeds: std::ops::Range<u64>, trouble: Trouble) -> (usize, usize) {
-    let (mut links, mut silenced) = (0, 0);
+/// What happened in some worlds.
+#[derive(Debug, Default)]
+struct Happened {
+    links: usize,
+    silenced: usize,
+    stored: usize,
+    delivered: usize,
+    stale_answers: usize,
+    pushed: usize,
+}
+
+fn run(seeds: std::ops::Range<u64>, trouble: Trouble) -> Happened {
+    let mut happened = Happened::default();
     for seed in seeds {
         let mut world = World::new(seed, trouble);
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            for _ in 0..3_000 {
+            for _ in 0..5_000 {
                 world.step();
             }
             world.settle();
@@ -241,33 +251,40 @@ fn run(seeds: std::ops::Range<u64>, trouble: Trouble) -> (usize, usize) {
         assert!(outcome.is_ok(), "seed {seed} failed");
         let lost = world.app.stored.iter().find(|id| !world.log.holds(id));
         assert_eq!(lost, None, "an event was answered as stored and is not");
-        links += world.links;
-        silenced += world.silenced;
+        happened.links += world.links;
+        happened.silenced += world.silenced;
+        happened.stored += world.app.stored.len();
+        happened.delivered += world.app.delivered;
+        happened.stale_answers += world.app.stale_answers;
+        happened.pushed += world.app.pushed;
     }
-    (links, silenced)
+    happened
 }
 
 #[test]
 fn a_good_link_is_never_given_up() {
-    let (links, silenced) = run(0..50, Trouble { cut: NONE, silence: NONE, stop: NONE, drop: 500 });
+    let happened = run(0..50, Trouble { cut: NONE, silence: NONE, stop: NONE, drop: 500 });
     // One, and one to settle.
-    assert_eq!((links, silenced), (100, 0));
+    assert_eq!((happened.links, happened.silenced), (100, 0));
 }
 
 #[test]
 fn every_request_is_answered_once_and_nothing_is_lost_over_cut_links() {
-    let (links, _) = run(100..200, Trouble { cut: 150, silence: NONE, stop: NONE, drop: 700 });
-    assert!(links > 1_000);
+    let happened = run(100..150, Trouble { cut: 150, silence: NONE, stop: NONE, drop: 700 });
+    assert!(happened.links > 1_500 && happened.stored > 500, "{happened:?}");
+    let happened = run(200..250, Trouble { cut: 300, silence: NONE, stop: NONE, drop: 2_000 });
+    assert!(happened.delivered > 2_000 && happened.pushed > 2_000, "{happened:?}");
+    assert!(happened.stale_answers > 50, "{happened:?}");
 }
 
 #[test]
 fn a_link_that_falls_silent_is_noticed_and_replaced() {
-    let (_, silenced) = run(300..350, Trouble { cut: NONE, silence: 300, stop: NONE, drop: NONE });
-    assert!(silenced > 100);
+    let happened = run(300..350, Trouble { cut: NONE, silence: 600, stop: NONE, drop: NONE });
+    assert!(happened.silenced > 100, "{happened:?}");
 }
 
 #[test]
 fn a_hub_that_stops_hands_everything_to_the_next_one() {
-    let (links, _) = run(400..500, Trouble { cut: 1_000, silence: 2_000, stop: 200, drop: NONE });
-    assert!(links > 500);
+    let happened = run(400..450, Trouble { cut: 1_000, silence: 2_000, stop: 200, drop: NONE });
+    assert!(happened.links > 500 && happened.delivered > 2_000, "{happened:?}");
 }

@@ -22,6 +22,9 @@ pub(crate) struct App {
     subscriptions: BTreeMap<ListenerId, Seen>,
     leaving: BTreeSet<ListenerId>,
     pub(crate) last_listener: u32,
+    pub(crate) delivered: usize,
+    pub(crate) stale_answers: usize,
+    pub(crate) pushed: usize,
 }
 
 struct Held {
@@ -103,6 +106,7 @@ impl App {
             let is_final = answer.verdict != Verdict::Progress;
             let taken = spoke.answer(held.link, answer);
             assert!(!taken || held.link == spoke.link());
+            self.stale_answers += usize::from(!taken);
             if !is_final {
                 self.held.push(held);
             }
@@ -144,6 +148,7 @@ impl App {
                 assert_eq!(Some(event.position.previous()), seen.through, "a gap or a repeat");
                 seen.through = Some(event.position);
                 seen.taken += 1;
+                self.pushed += 1;
                 assert!(seen.taken <= seen.window, "more events than room");
             }
             FromHub::CaughtUp { listener, position } => {
@@ -164,6 +169,7 @@ impl App {
 
     fn delivered(&mut self, listener: ListenerId, link: u64, attempt: Attempt, position: Position) {
         assert!(!self.leaving.contains(&listener));
+        self.delivered += 1;
         let answer = Answer { listener, position, attempt, verdict: Verdict::Ack };
         self.held.push(Held { link, answer });
         let holds = |held: &&Held| held.link == link && held.answer.listener == listener;
