@@ -157,6 +157,15 @@ fn a_reply_to_nothing_or_of_another_kind_is_a_violation() {
 }
 
 #[test]
+fn a_request_with_a_reply_of_another_kind_is_asked_again_on_the_next_link() {
+    let mut spoke = open_spoke();
+    spoke.request(groups()).unwrap();
+    let asked = ids(&said(&mut spoke))[0];
+    assert!(reply(&mut spoke, asked, Ok(Reply::Left)).is_err());
+    assert_eq!(said_again(&mut spoke).len(), 1);
+}
+
+#[test]
 fn a_reply_of_an_earlier_link_is_a_violation() {
     let mut spoke = open_spoke();
     spoke.request(groups()).unwrap();

@@ -133,33 +133,31 @@ impl Requests {
         id: RequestId,
         outcome: &Result<Reply, Refusal>,
     ) -> Result<Answered, Violation> {
+        let asked = self.asked.get(&id).ok_or(Violation::UnexpectedReply { id })?;
+        if let Ok(reply) = outcome
+            && !asked.what.fits(reply)
+        {
+            // It stays asked, so it is asked again on the link that replaces this one.
+            return Err(Violation::WrongReply { id });
+        }
         let asked = self.asked.remove(&id).ok_or(Violation::UnexpectedReply { id })?;
         self.asked_bytes -= asked.weight;
-        match asked.what {
-            What::Request(key, body) => match outcome {
-                Ok(reply) if !fits(&body, reply) => Err(Violation::WrongReply { id }),
-                Err(Refusal::Stopping) => {
-                    self.wait_again(key, body);
-                    Ok(Answered::AskAgain)
-                }
-                Ok(_) | Err(_) => Ok(Answered::Request(key)),
-            },
-            What::Forgotten => Ok(Answered::Forgotten),
+        Ok(match asked.what {
+            What::Request(key, body) if *outcome == Err(Refusal::Stopping) => {
+                self.wait_again(key, body);
+                Answered::AskAgain
+            }
+            What::Request(key, _) => Answered::Request(key),
+            What::Forgotten => Answered::Forgotten,
             What::Listen(listener) => {
                 self.about_listeners -= 1;
-                match outcome {
-                    Ok(Reply::Listening { .. }) | Err(_) => Ok(Answered::Listen(listener)),
-                    Ok(_) => Err(Violation::WrongReply { id }),
-                }
+                Answered::Listen(listener)
             }
             What::Leave(listener) => {
                 self.about_listeners -= 1;
-                match outcome {
-                    Ok(Reply::Left) | Err(_) => Ok(Answered::Leave(listener)),
-                    Ok(_) => Err(Violation::WrongReply { id }),
-                }
+                Answered::Leave(listener)
             }
-        }
+        })
     }
 
     pub(super) fn poll_listen(&mut self, listeners: &mut Listeners, buffer: &mut Vec<u8>) -> bool {
@@ -255,6 +253,18 @@ fn bytes_at_most(event: &NewEvent) -> usize {
         .map(|cpid| cpid.domain.as_str().len() + cpid.pid.as_str().len() + 2 * LENGTH)
         .sum();
     NUMBERS + names + metadata + event.data.as_bytes().len() + eids + cpids
+}
+
+impl What {
+    /// Whether `reply` is one to it.
+    fn fits(&self, reply: &Reply) -> bool {
+        match self {
+            Self::Request(_, request) => fits(request, reply),
+            Self::Forgotten => true,
+            Self::Listen(_) => matches!(reply, Reply::Listening { .. }),
+            Self::Leave(_) => matches!(reply, Reply::Left),
+        }
+    }
 }
 
 /// Whether `reply` is one to `request`.
