@@ -1,0 +1,90 @@
+//! A spoke for one command, and what its errors mean for the exit code.
+
+use proto::Refusal;
+use spoke::{ConnectError, ListenError, PublishError, RequestError, Spoke, SpokeOptions};
+
+use crate::failure::{Failure, Outcome};
+use crate::place::Place;
+
+/// What the hub's logs call this program.
+const SOFTWARE: &str = concat!("eventflow ", env!("CARGO_PKG_VERSION"));
+
+/// Options for a spoke at this place.
+///
+/// # Errors
+/// A wrong configuration if there is no data folder.
+pub(crate) fn options(place: &Place) -> Outcome<SpokeOptions> {
+    let options = SpokeOptions::new(place.service.clone(), place.data()?).software(SOFTWARE);
+    Ok(match &place.hub {
+        Some(address) => options.hub(address),
+        None => options,
+    })
+}
+
+/// Connects to the hub of this place.
+///
+/// # Errors
+/// A failure that says which file or address was tried.
+pub(crate) async fn connect(place: &Place) -> Outcome<Spoke> {
+    Ok(Spoke::connect(options(place)?).await?)
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::NoHub { .. } | ConnectError::Unreachable { .. } => Self::try_again(error),
+            ConnectError::CertificateRefused { .. } | ConnectError::Identity { .. } => {
+                Self::configuration(error)
+            }
+            _ => Self::failed(error),
+        }
+    }
+}
+
+impl From<PublishError> for Failure {
+    fn from(error: PublishError) -> Self {
+        if error.may_retry() { Self::try_again(error) } else { Self::failed(error) }
+    }
+}
+
+impl From<RequestError> for Failure {
+    fn from(error: RequestError) -> Self {
+        match &error {
+            RequestError::Unavailable { .. } => Self::try_again(error),
+            RequestError::Refused(refusal) if may_pass(refusal) => Self::try_again(error),
+            _ => Self::failed(error),
+        }
+    }
+}
+
+impl From<ListenError> for Failure {
+    fn from(error: ListenError) -> Self {
+        match &error {
+            ListenError::Unavailable { .. } => Self::try_again(error),
+            ListenError::Refused(refusal) if may_pass(refusal) => Self::try_again(error),
+            _ => Self::failed(error),
+        }
+    }
+}
+
+fn may_pass(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::Unavailable { .. } | Refusal::Stopping)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_may_work_later_says_so_and_what_cannot_does_not() {
+        let waited = Duration::from_secs(30);
+        assert!(matches!(Failure::from(RequestError::Unavailable { waited }), Failure::TryAgain(_)));
+        let missing = RequestError::NotFound { what: "event x".to_owned() };
+        assert!(matches!(Failure::from(missing), Failure::Failed(_)));
+        assert!(matches!(Failure::from(ListenError::Refused(Refusal::Stopping)), Failure::TryAgain(_)));
+        let no_hub = ConnectError::NoHub { address_file: "/nowhere/hub.addr".into() };
+        assert!(matches!(Failure::from(no_hub), Failure::TryAgain(_)));
+    }
+}

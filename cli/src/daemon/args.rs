@@ -1,0 +1,330 @@
+//! The settings of a hub: options, their environment variables, and what becomes of them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgMatches, Args};
+use db::DatabaseUrl;
+use hub::{ConnectionLimits, HubConfig, PASSPHRASE_VARIABLE, PassphraseError, PassphraseSource, Rules};
+
+use super::choice::{Choice, Chosen, Reading};
+use crate::failure::{Failure, Outcome};
+use crate::logs::LogFormat;
+use crate::parse;
+use crate::place::Place;
+
+/// What a hub can be told. In a file, a setting has the name of its option without the dashes.
+#[derive(Debug, Args)]
+pub(crate) struct HubArgs {
+    /// A TOML file with settings, for those that neither an option nor the environment gives
+    #[arg(long, value_name = "FILE", env = "EVENTFLOW_CONFIG", hide_env_values = true)]
+    config: Option<PathBuf>,
+    /// Print the settings and where each comes from, and end
+    #[arg(long)]
+    pub(super) print_config: bool,
+
+    /// Where spokes connect; port 0 takes a free one [default: 127.0.0.1:50001]
+    #[arg(long, value_name = "HOST:PORT", env = "EVENTFLOW_LISTEN", hide_env_values = true)]
+    listen: Option<String>,
+    /// Where health and metrics are served over HTTP, or off
+    /// [default: 127.0.0.1:50002, or a free port where --listen takes a free one]
+    #[arg(long, value_name = "HOST:PORT", env = "EVENTFLOW_HEALTH", hide_env_values = true)]
+    health: Option<String>,
+    /// The last part of the hub's id: a-z, 0-9, '-' and '.' [default: eventflow-hub]
+    #[arg(long, value_name = "NAME", env = "EVENTFLOW_NAME", hide_env_values = true)]
+    name: Option<String>,
+    /// The file with the passphrase of the keyring [default: a generated one in the data folder]
+    #[arg(long, value_name = "FILE", env = "EVENTFLOW_CA_PASSPHRASE_FILE", hide_env_values = true)]
+    passphrase_file: Option<PathBuf>,
+    /// Whether spokes of this machine and user may enrol through the data folder [default: true]
+    #[arg(long, value_name = "BOOL", env = "EVENTFLOW_LOCAL_ENROLMENT", hide_env_values = true)]
+    local_enrolment: Option<bool>,
+    /// How long a stop waits for what members have in hand [default: 10]
+    #[arg(long, value_name = "SECONDS", env = "EVENTFLOW_DRAIN", hide_env_values = true, value_parser = parse::seconds)]
+    drain: Option<Duration>,
+
+    /// Silence after which either end of a connection pings [default: 20]
+    #[arg(long, value_name = "SECONDS", env = "EVENTFLOW_KEEP_ALIVE", hide_env_values = true, value_parser = parse::seconds)]
+    keep_alive: Option<Duration>,
+    #[command(flatten)]
+    rules: RuleArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
+
+    /// What to log: error, warn, info, debug or trace, also for single parts [default: info]
+    #[arg(long, value_name = "FILTER", env = "EVENTFLOW_LOG", hide_env_values = true)]
+    log: Option<String>,
+    /// How to log [default: text]
+    #[arg(long, value_name = "FORMAT", env = "EVENTFLOW_LOG_FORMAT", hide_env_values = true)]
+    log_format: Option<LogFormat>,
+}
+
+/// How failing deliveries are tried again.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Failing deliveries")]
+struct RuleArgs {
+    /// Failures after which an event is parked [default: 5]
+    #[arg(long, value_name = "N", env = "EVENTFLOW_ATTEMPTS_MAX", hide_env_values = true, value_parser = clap::value_parser!(u32).range(1..))]
+    attempts_max: Option<u32>,
+    /// The wait after the first failure; it doubles with each further one [default: 0.5]
+    #[arg(long, value_name = "SECONDS", env = "EVENTFLOW_BACKOFF_FIRST", hide_env_values = true, value_parser = parse::seconds)]
+    backoff_first: Option<Duration>,
+    /// The longest wait after a failure [default: 60]
+    #[arg(long, value_name = "SECONDS", env = "EVENTFLOW_BACKOFF_MAX", hide_env_values = true, value_parser = parse::seconds)]
+    backoff_max: Option<Duration>,
+    /// How long a member may keep an event without a sign of life [default: 60]
+    #[arg(long, value_name = "SECONDS", env = "EVENTFLOW_DEADLINE", hide_env_values = true, value_parser = parse::seconds)]
+    deadline: Option<Duration>,
+}
+
+/// Limits on connections.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Connections")]
+struct LimitArgs {
+    /// Connections in all [default: 4096]
+    #[arg(long, value_name = "N", env = "EVENTFLOW_CONNECTIONS_MAX", hide_env_values = true)]
+    connections_max: Option<usize>,
+    /// Connections that have not said who they are yet [default: 256]
+    #[arg(long, value_name = "N", env = "EVENTFLOW_UNAUTHENTICATED_MAX", hide_env_values = true)]
+    unauthenticated_max: Option<usize>,
+    /// The same from one address [default: 128]
+    #[arg(long, value_name = "N", env = "EVENTFLOW_UNAUTHENTICATED_PER_ADDRESS_MAX", hide_env_values = true)]
+    unauthenticated_per_address_max: Option<usize>,
+    /// Time for a TLS handshake [default: 5]
+    #[arg(long, value_name = "SECONDS", env = "EVENTFLOW_HANDSHAKE_WITHIN", hide_env_values = true, value_parser = parse::seconds)]
+    handshake_within: Option<Duration>,
+    /// Time from the handshake to the first message [default: 2]
+    #[arg(long, value_name = "SECONDS", env = "EVENTFLOW_HELLO_WITHIN", hide_env_values = true, value_parser = parse::seconds)]
+    hello_within: Option<Duration>,
+    /// Time that a peer may take nothing of what is written to it [default: 10]
+    #[arg(long, value_name = "SECONDS", env = "EVENTFLOW_WRITE_WITHIN", hide_env_values = true, value_parser = parse::seconds)]
+    write_within: Option<Duration>,
+}
+
+/// A hub's settings, decided.
+pub(super) struct Settings {
+    pub(super) config: HubConfig,
+    pub(super) log: String,
+    pub(super) log_format: LogFormat,
+    /// All of them, for people.
+    pub(super) chosen: Vec<Chosen>,
+}
+
+const TEXT: Reading<String> = Reading { parse: |text| Ok(text.to_owned()), show: String::clone };
+const SECONDS: Reading<Duration> =
+    Reading { parse: parse::seconds, show: |duration| duration.as_secs_f64().to_string() };
+const COUNT: Reading<usize> = Reading { parse: number, show: usize::to_string };
+const ATTEMPTS: Reading<u32> = Reading { parse: attempts, show: u32::to_string };
+const FLAG: Reading<bool> = Reading {
+    parse: |text| text.parse().map_err(|_| "write true or false".to_owned()),
+    show: bool::to_string,
+};
+const FOLDER: Reading<PathBuf> =
+    Reading { parse: |text| Ok(PathBuf::from(text)), show: |path| path.display().to_string() };
+/// What it shows has no password.
+const DATABASE: Reading<DatabaseUrl> = Reading {
+    parse: |text| DatabaseUrl::parse(text).map_err(|error| error.to_string()),
+    show: DatabaseUrl::to_string,
+};
+const PASSPHRASE: Reading<PassphraseSource> = Reading {
+    parse: |path| Ok(PassphraseSource::File(PathBuf::from(path))),
+    show: |source| match source {
+        PassphraseSource::File(path) => path.display().to_string(),
+        PassphraseSource::Environment => format!("(the text of {})", PASSPHRASE_VARIABLE),
+        PassphraseSource::Generated => "(master.key in the data folder)".to_owned(),
+    },
+};
+const LOG_FORMAT: Reading<LogFormat> = Reading {
+    parse: |text| match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("write text or json".to_owned()),
+    },
+    show: |format| match format {
+        LogFormat::Text => "text".to_owned(),
+        LogFormat::Json => "json".to_owned(),
+    },
+};
+
+fn number(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| "it is not a number".to_owned())
+}
+
+fn attempts(text: &str) -> Result<u32, String> {
+    text.parse()
+        .ok()
+        .filter(|attempts| *attempts > 0)
+        .ok_or_else(|| "it is not a number from 1 on".to_owned())
+}
+
+impl HubArgs {
+    /// Decides every setting.
+    ///
+    /// # Errors
+    /// A wrong configuration if the file or a value in it is wrong.
+    pub(super) fn settle(self, matches: &ArgMatches, place: &Place) -> Outcome<Settings> {
+        let mut choice = Choice::new(matches, self.config.as_deref())?;
+        let data = choice.choose("data", place.data.clone(), || place.data(), &FOLDER)?;
+        let default = HubConfig::new(data.clone());
+        let database = match &place.database {
+            Some(url) => Some(DatabaseUrl::parse(url).map_err(Failure::configuration)?),
+            None => None,
+        };
+        let listen = choice.choose("listen", self.listen, || Ok(default.listen.clone()), &TEXT)?;
+        let health_default = health_beside(&listen, default.health.as_deref());
+        let health = choice.choose("health", self.health, || Ok(health_default), &TEXT)?;
+        let in_environment = std::env::var_os(PASSPHRASE_VARIABLE).map(|_| ());
+        let file = self.passphrase_file.map(PassphraseSource::File);
+        let otherwise = || PassphraseSource::one_of(None, in_environment).map_err(Failure::configuration);
+        let config = HubConfig {
+            data,
+            database: choice.choose("database", database, || Ok(default.database), &DATABASE)?,
+            listen,
+            health: Some(health).filter(|address| address != "off"),
+            name: choice.choose("name", self.name, || Ok(default.name), &TEXT)?,
+            passphrase: choice.choose("passphrase-file", file, otherwise, &PASSPHRASE)?,
+            local_enrolment: {
+                let otherwise = || Ok(default.local_enrolment);
+                choice.choose("local-enrolment", self.local_enrolment, otherwise, &FLAG)?
+            },
+            drain: choice.choose("drain", self.drain, || Ok(default.drain), &SECONDS)?,
+            rules: self.rules.settle(&mut choice, default.rules)?,
+            keep_alive: choice.choose("keep-alive", self.keep_alive, || Ok(default.keep_alive), &SECONDS)?,
+            limits: self.limits.settle(&mut choice, default.limits)?,
+        };
+        if matches!(config.passphrase, PassphraseSource::File(_)) && in_environment.is_some() {
+            return Err(Failure::configuration(PassphraseError::Twice));
+        }
+        let log = choice.choose("log", self.log, || Ok("info".to_owned()), &TEXT)?;
+        let log_format = choice.choose("log-format", self.log_format, || Ok(LogFormat::Text), &LOG_FORMAT)?;
+        Ok(Settings { config, log, log_format, chosen: choice.done()? })
+    }
+}
+
+impl RuleArgs {
+    fn settle(self, choice: &mut Choice<'_>, default: Rules) -> Outcome<Rules> {
+        let mut seconds = |setting, given, default| choice.choose(setting, given, || Ok(default), &SECONDS);
+        Ok(Rules {
+            backoff_first: seconds("backoff-first", self.backoff_first, default.backoff_first)?,
+            backoff_max: seconds("backoff-max", self.backoff_max, default.backoff_max)?,
+            deadline: seconds("deadline", self.deadline, default.deadline)?,
+            attempts_max: {
+                let otherwise = || Ok(default.attempts_max);
+                choice.choose("attempts-max", self.attempts_max, otherwise, &ATTEMPTS)?
+            },
+        })
+    }
+}
+
+impl LimitArgs {
+    fn settle(self, choice: &mut Choice<'_>, default: ConnectionLimits) -> Outcome<ConnectionLimits> {
+        let mut seconds = |setting, given, default| choice.choose(setting, given, || Ok(default), &SECONDS);
+        let handshake_within = seconds("handshake-within", self.handshake_within, default.handshake_within)?;
+        let hello_within = seconds("hello-within", self.hello_within, default.hello_within)?;
+        let write_within = seconds("write-within", self.write_within, default.write_within)?;
+        let mut count = |setting, given, default| choice.choose(setting, given, || Ok(default), &COUNT);
+        Ok(ConnectionLimits {
+            connections_max: count("connections-max", self.connections_max, default.connections_max)?,
+            unauthenticated_max: count(
+                "unauthenticated-max",
+                self.unauthenticated_max,
+                default.unauthenticated_max,
+            )?,
+            unauthenticated_per_address_max: count(
+                "unauthenticated-per-address-max",
+                self.unauthenticated_per_address_max,
+                default.unauthenticated_per_address_max,
+            )?,
+            handshake_within,
+            hello_within,
+            write_within,
+        })
+    }
+}
+
+/// Where health is served if nobody says: beside the hub's own default port, and on a free port of
+/// the same host where the hub takes a free one, so that hubs for tests do not meet there.
+fn health_beside(listen: &str, default: Option<&str>) -> String {
+    match listen.rsplit_once(':') {
+        Some((host, "0")) => format!("{host}:0"),
+        Some(_) | None => default.unwrap_or("off").to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, FromArgMatches, Parser};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        args: HubArgs,
+    }
+
+    fn settle(line: &[&str]) -> Outcome<Settings> {
+        let words = ["hub", "--data", "/data"].iter().chain(line);
+        let matches = Line::command().get_matches_from(words);
+        let line = Line::from_arg_matches(&matches).unwrap();
+        line.args.settle(&matches, &line.place)
+    }
+
+    fn shown(settings: &Settings, setting: &str) -> (String, String) {
+        let json = serde_json::to_value(&settings.chosen).unwrap();
+        let rows = json.as_array().unwrap();
+        let row = rows.iter().find(|row| row["setting"] == setting).unwrap();
+        (row["value"].as_str().unwrap().to_owned(), row["from"].as_str().unwrap().to_owned())
+    }
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        file
+    }
+
+    #[test]
+    fn an_option_goes_before_the_file_and_the_file_before_the_default() {
+        let file = file("drain = 3.5\nlisten = \"127.0.0.1:7\"\nlocal-enrolment = false\n");
+        let path = file.path().to_str().unwrap();
+        let settings = settle(&["--config", path, "--listen", "127.0.0.1:8"]).unwrap();
+        assert_eq!(settings.config.drain, Duration::from_millis(3500));
+        assert_eq!(settings.config.listen, "127.0.0.1:8");
+        assert!(!settings.config.local_enrolment);
+        assert_eq!(shown(&settings, "listen").1, "option --listen");
+        assert_eq!(shown(&settings, "drain"), ("3.5".to_owned(), format!("file {path}")));
+        assert_eq!(shown(&settings, "attempts-max"), ("5".to_owned(), "default".to_owned()));
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        let settings = settle(&["--database", "mysql://ann:secret@localhost/events"]).unwrap();
+        let (value, from) = shown(&settings, "database");
+        assert!(value.contains("localhost") && !value.contains("secret"), "{value}");
+        assert_eq!(from, "option --database");
+    }
+
+    #[test]
+    fn a_setting_that_there_is_not_or_that_is_wrong_names_the_file() {
+        let unknown = file("dran = 3\n");
+        let error = settle(&["--config", unknown.path().to_str().unwrap()]).err().unwrap();
+        assert!(
+            matches!(&error, Failure::Configuration(text) if text.contains("\"dran\"") && text.contains("drain"))
+        );
+        let wrong = file("drain = \"soon\"\n");
+        let error = settle(&["--config", wrong.path().to_str().unwrap()]).err().unwrap();
+        assert!(matches!(&error, Failure::Configuration(text) if text.contains("drain = \"soon\"")));
+    }
+
+    #[test]
+    fn health_takes_a_free_port_where_the_hub_does_and_can_be_turned_off() {
+        assert_eq!(
+            settle(&["--listen", "127.0.0.1:0"]).unwrap().config.health.as_deref(),
+            Some("127.0.0.1:0")
+        );
+        assert_eq!(settle(&[]).unwrap().config.health.as_deref(), Some("127.0.0.1:50002"));
+        assert_eq!(settle(&["--health", "off"]).unwrap().config.health, None);
+    }
+}

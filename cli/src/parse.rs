@@ -1,0 +1,92 @@
+//! Option values that are more than one name: times, places in the log, pairs.
+
+use std::time::Duration;
+
+use proto::{Cpid, Domain, Expected, Pid, Position, Start, Version};
+
+/// `beginning`, `now` or a position.
+pub(crate) fn start(text: &str) -> Result<Start, String> {
+    match text {
+        "beginning" => Ok(Start::Beginning),
+        "now" => Ok(Start::Now),
+        number => number
+            .parse()
+            .map(|position| Start::At(Position(position)))
+            .map_err(|_| "it is neither beginning nor now nor a position".to_owned()),
+    }
+}
+
+/// Seconds, also with a fraction.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    text.parse()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| "it is not a number of seconds".to_owned())
+}
+
+/// `DOMAIN/PID`; the first slash divides.
+pub(crate) fn cpid(text: &str) -> Result<Cpid, String> {
+    let (domain, pid) = text.split_once('/').ok_or("write it as DOMAIN/PID")?;
+    let domain = Domain::parse(domain).map_err(|error| error.to_string())?;
+    let pid = Pid::parse(pid).map_err(|error| error.to_string())?;
+    Ok(Cpid { domain, pid })
+}
+
+/// `KEY=VALUE`; the first equals sign divides.
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write it as KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// `any`, `none`, `exists` or a version.
+pub(crate) fn expected(text: &str) -> Result<Expected, String> {
+    match text {
+        "any" => Ok(Expected::Any),
+        "none" => Ok(Expected::None),
+        "exists" => Ok(Expected::Exists),
+        number => number
+            .parse()
+            .map(|version| Expected::Exactly(Version(version)))
+            .map_err(|_| "it is neither any nor none nor exists nor a version".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_is_a_word_or_a_position() {
+        assert_eq!(start("beginning"), Ok(Start::Beginning));
+        assert_eq!(start("now"), Ok(Start::Now));
+        assert_eq!(start("8577"), Ok(Start::At(Position(8577))));
+        assert!(start("-1").is_err());
+        assert!(start("Beginning").is_err());
+    }
+
+    #[test]
+    fn seconds_may_have_a_fraction_and_are_not_negative() {
+        assert_eq!(seconds("2"), Ok(Duration::from_secs(2)));
+        assert_eq!(seconds("0.25"), Ok(Duration::from_millis(250)));
+        for bad in ["-1", "NaN", "inf", "", "2s"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_process_is_divided_by_its_first_slash_and_a_pair_by_its_first_equals_sign() {
+        let parsed = cpid("order/eu/4711").unwrap();
+        assert_eq!((parsed.domain.as_str(), parsed.pid.as_str()), ("order", "eu/4711"));
+        assert!(cpid("order").is_err());
+        assert_eq!(pair("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
+        assert!(pair("a").is_err());
+    }
+
+    #[test]
+    fn an_expectation_is_a_word_or_a_version() {
+        assert_eq!(expected("none"), Ok(Expected::None));
+        assert_eq!(expected("exists"), Ok(Expected::Exists));
+        assert_eq!(expected("3"), Ok(Expected::Exactly(Version(3))));
+        assert!(expected("latest").is_err());
+    }
+}

@@ -1,0 +1,5 @@
+//! How the protocol's own records look to people and to programs.
+
+pub(crate) mod event;
+pub(crate) mod group;
+pub(crate) mod story;
