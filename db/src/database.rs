@@ -166,7 +166,9 @@ impl Database {
                     .connect_lazy_with(options),
             )
         };
-        let reading = pool(READERS_MAX, sqlite_options(path).pragma("query_only", "ON"));
+        // Readers go through the log once: the system's cache serves them, and there are many of them.
+        let reader = sqlite_options(path).pragma("query_only", "ON").pragma("cache_size", "-2048");
+        let reading = pool(READERS_MAX, reader);
         let side = pool(SIDE_WRITERS_MAX, options);
         Ok(Self::of(url, info, reading, side, true))
     }

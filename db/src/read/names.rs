@@ -1,8 +1,9 @@
 //! The distinct pids of a domain, and the distinct domains.
 //!
-//! Neither engine can be trusted to jump from one name to the next within a statement, so each
-//! statement starts after the last name seen and reads a few index entries: the cost is that of the
-//! page, not that of the log. Names whose events are all deleted are passed over.
+//! The cost is that of the page, not that of the log. SQLite jumps from one pid to the next within a
+//! statement; servers cannot be trusted to, so there each statement starts after the last pid seen
+//! and reads a few index entries: fewer where eventlogs are long, more where they are short. Names
+//! whose events are all deleted are passed over.
 
 use proto::read::More;
 use proto::{Domain, Pid};
@@ -19,8 +20,10 @@ const NEXT_DOMAIN: Statement = Statement::each(
     include_str!("../../../sql/mysql/event/next_domain.sql"),
 );
 
-/// Rows that one statement looks at: the limit within `next_pids.sql`.
-const PID_ROWS: usize = 64;
+/// Rows that the first statement of a page asks for, and the fewest and most of later ones.
+const ROWS_AT_FIRST: usize = 64;
+const ROWS_MIN: usize = 4;
+const ROWS_MAX: usize = 256;
 
 impl Reader {
     pub(super) async fn pids(
@@ -30,11 +33,13 @@ impl Reader {
         limit: usize,
     ) -> Result<(Vec<Pid>, More), ReadError> {
         let mut pids: Vec<Pid> = Vec::new();
+        let mut asked = ROWS_AT_FIRST;
         loop {
             // No name sorts before the empty text, and none is equal to it.
             let last = pids.last().or(after).map_or("", Pid::as_str);
-            let rows =
-                self.pools.rows(&NEXT_PIDS, &[Value::Text(domain.as_str()), Value::Text(last)]).await?;
+            let values = [Value::Text(domain.as_str()), Value::Text(last), Value::number(asked as u64)];
+            let rows = self.pools.rows(&NEXT_PIDS, &values).await?;
+            let before = pids.len();
             for row in &rows {
                 if pids.last().map(Pid::as_str) == Some(row.text_ref(0)?) {
                     continue;
@@ -44,9 +49,11 @@ impl Reader {
                 }
                 pids.push(row.name(0, Pid::parse)?);
             }
-            if rows.len() < PID_ROWS {
+            if rows.len() < asked {
                 return Ok((pids, More::No));
             }
+            let found = pids.len() - before;
+            asked = if found <= 2 { (asked / 4).max(ROWS_MIN) } else { (asked * 2).min(ROWS_MAX) };
         }
     }
 

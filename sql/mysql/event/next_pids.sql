@@ -4,4 +4,4 @@ SELECT pid
 FROM event FORCE INDEX (event_eventlog)
 WHERE domain = ? AND pid > ? AND deleted IS NULL
 ORDER BY pid, version
-LIMIT 64
+LIMIT ?
