@@ -17,7 +17,7 @@ use crate::data_folder::DataFolder;
 pub const PASSPHRASE_VARIABLE: &str = "EVENTFLOW_CA_PASSPHRASE";
 
 /// The environment variable that may name the passphrase's file.
-pub(crate) const PASSPHRASE_FILE_VARIABLE: &str = "EVENTFLOW_CA_PASSPHRASE_FILE";
+pub const PASSPHRASE_FILE_VARIABLE: &str = "EVENTFLOW_CA_PASSPHRASE_FILE";
 
 /// The file in the data folder that holds a generated passphrase.
 const GENERATED: &str = "master.key";
