@@ -27,6 +27,7 @@ nice -n 19 "$program" "$found" "corpus/$target" -max_total_time="$seconds" -max_
 if [ "${3:-}" = keep ]; then
   smallest=target/smallest/$target
   rm -rf "$smallest" && mkdir -p "$smallest"
-  "$program" -merge=1 "$smallest" "corpus/$target" "$found"
+  # One input for each edge is enough: how often it is taken does not matter here.
+  "$program" -set_cover_merge=1 -use_counters=0 "$smallest" "corpus/$target" "$found"
   rm -rf "corpus/$target" && mv "$smallest" "corpus/$target"
 fi
