@@ -199,8 +199,10 @@ impl Consumer {
     /// the hub has recorded the answers. What a [`DeliveryStream`] gave out and nobody has answered
     /// by then is released.
     ///
+    /// If the link is cut meanwhile, events that were answered just before may come again.
+    ///
     /// # Errors
-    /// [`ListenError`] if the answers may not have arrived: those events come again.
+    /// [`ListenError`] if it had ended by itself, or the hub did not confirm in time.
     pub async fn stop(mut self) -> Result<(), ListenError> {
         self.stop.cancel();
         self.ended().await

@@ -33,6 +33,19 @@ pub enum ConnectError {
         /// What went wrong the last time.
         reason: String,
     },
+    /// There is no identity, and no hub on this machine that could issue one.
+    #[error(
+        "service {service} has no certificate: {} holds none, and there is no enrolment socket at {}; connect on the hub's machine, with its data folder (--data, EVENTFLOW_DATA)",
+        folder.display(), socket.display()
+    )]
+    NoIdentity {
+        /// The service.
+        service: String,
+        /// Where its identity was looked for.
+        folder: PathBuf,
+        /// Where a hub was looked for that could issue one.
+        socket: PathBuf,
+    },
     /// The hub gave no certificate.
     #[error("service {service} got no certificate from {}: {refusal}", socket.display())]
     EnrolmentRefused {

@@ -46,6 +46,11 @@ impl Address {
         }
     }
 
+    /// Whether the caller has named it, so that the hub may be on another machine.
+    pub(super) fn is_named(&self) -> bool {
+        matches!(self, Self::Named(_))
+    }
+
     /// What people are told when nobody answers.
     pub(super) fn describe(&self) -> String {
         match self {

@@ -144,6 +144,16 @@ impl Dialer {
                 socket: self.socket.clone(),
                 refusal,
             }),
+            // A hub on this machine makes its socket before it tells its address; one elsewhere never will.
+            EnrolError::Unreachable(error)
+                if error.kind() == io::ErrorKind::NotFound && self.address.is_named() =>
+            {
+                DialError::Hopeless(ConnectError::NoIdentity {
+                    service: self.service.to_string(),
+                    folder: self.folder(),
+                    socket: self.socket.clone(),
+                })
+            }
             EnrolError::Unreachable(_) | EnrolError::Nonsense(_) | EnrolError::Request(_) => {
                 DialError::Away(format!("{}: {error}", self.socket.display()))
             }

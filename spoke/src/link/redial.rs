@@ -167,16 +167,18 @@ impl Redial {
         random: impl FnOnce(RangeInclusive<u64>) -> u64,
     ) -> Next {
         let wait = self.backoff.wait(retry_after, random);
-        if !self.connected && elapsed + wait >= self.connect_timeout {
+        if self.connected {
+            warn!(%reason, ?wait, "the link is down; trying again");
+            return Next::Wait(wait);
+        }
+        let left = self.connect_timeout.saturating_sub(elapsed);
+        if retry_after >= left {
             let address = self.where_to.clone();
             return Next::GiveUp(ConnectError::Unreachable { address, waited: elapsed, reason });
         }
-        if self.connected {
-            warn!(%reason, ?wait, "the link is down; trying again");
-        } else {
-            debug!(%reason, ?wait, "not connected yet; trying again");
-        }
-        Next::Wait(wait)
+        debug!(%reason, ?wait, "not connected yet; trying again");
+        // The last try is at the end of the time.
+        Next::Wait(wait.min(left))
     }
 
     /// Enrols once; a new identity that is not believed either will not be believed later.

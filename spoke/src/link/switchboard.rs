@@ -206,6 +206,11 @@ impl Switchboard {
             // A subscription's events are not given back, so its queue has room for every one of them.
             Passed::Full if attempt == Attempt(0) => {
                 error!(%listener, %position, "a subscription got more than its credit; it is ended");
+                let reason =
+                    format!("more came than the credit allows, first position {position}; subscribe anew");
+                listening.outlet.signal(|signals| {
+                    signals.ended = Some(ListenError::Refused(Refusal::Invalid { reason }));
+                });
                 self.session.leave(listener);
             }
             // Deliveries of a lost connection are still in the way.
