@@ -42,6 +42,7 @@ impl Reader {
                     one.event.cpids.push(cpid);
                 }
             }
+            self.remember_size(stored.iter().map(|one| one.bytes).sum(), stored.len());
             let fit = fitting(&stored);
             if fit < stored.len() {
                 stored.truncate(fit);

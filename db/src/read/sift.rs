@@ -61,7 +61,7 @@ impl Reader {
         u32::try_from(PAGE_BYTES_MAX / bytes + 1).unwrap_or(PAGE_EVENTS_MAX)
     }
 
-    fn remember_size(&self, bytes: usize, events: usize) {
+    pub(super) fn remember_size(&self, bytes: usize, events: usize) {
         let average = bytes / events.max(1);
         // After large events it takes a few pages until they are as long as before.
         let before = self.bytes_per_event.load(Ordering::Relaxed);

@@ -13,6 +13,7 @@ mod hubs;
 mod journal;
 mod links;
 mod matching;
+mod pages;
 mod publishers;
 mod reads;
 mod schema;
