@@ -58,7 +58,13 @@ async fn main() {
     let (writer, mut commits, task) = database.writer(options).await.unwrap();
     let mut tasks = JoinSet::new();
     tasks.spawn(task);
-    let told = tasks.spawn(async move { while commits.next().await.is_some() {} });
+    let told = tasks.spawn(async move {
+        let mut batches = 0_usize;
+        while commits.next().await.is_some() {
+            batches += 1;
+        }
+        println!("{batches} commits");
+    });
     let next = Arc::new(AtomicUsize::new(0));
     let mut callers_running = JoinSet::new();
     let start = Instant::now();

@@ -23,8 +23,14 @@ pub struct DatabaseUrl {
 
 #[derive(Clone)]
 pub(crate) enum Place {
-    Sqlite { path: PathBuf },
-    MySql { options: Box<MySqlConnectOptions>, database: String },
+    Sqlite {
+        path: PathBuf,
+    },
+    /// The options do not name the database: it may not exist yet.
+    MySql {
+        options: Box<MySqlConnectOptions>,
+        database: String,
+    },
 }
 
 impl DatabaseUrl {
@@ -66,17 +72,19 @@ impl DatabaseUrl {
                 return Err(UrlError::Parameter { name: name.chars().take(64).collect() });
             }
         }
-        // The whole text may hold a password, so no error repeats it.
-        let options = MySqlConnectOptions::from_str(&format!("mysql://{rest}"))
-            .map_err(|_| malformed("host, port or a parameter cannot be read"))?;
-        if place.rsplit('@').next().is_none_or(|host| host.is_empty() || host.starts_with([':', '/'])) {
+        let (authority, database) = place.split_once('/').unwrap_or((place, ""));
+        if authority.rsplit('@').next().is_none_or(|host| host.is_empty() || host.starts_with(':')) {
             return Err(malformed("the host is missing"));
         }
-        let database = options.get_database().unwrap_or(DATABASE_DEFAULT).to_owned();
+        let database = if database.is_empty() { DATABASE_DEFAULT } else { database }.to_owned();
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
         if database.len() > DATABASE_NAME_CHARS_MAX || !database.chars().all(allowed) {
             return Err(malformed("a database name has 1 to 64 letters, digits, '_' and '-'"));
         }
+        // Without the database, which may not exist yet. The text may hold a password, so no error
+        // repeats it.
+        let options = MySqlConnectOptions::from_str(&format!("mysql://{authority}?{query}"))
+            .map_err(|_| malformed("host, port or a parameter cannot be read"))?;
         let at = match options.get_socket() {
             Some(path) => path.display().to_string(),
             None => format!("{}:{}", options.get_host(), options.get_port()),
