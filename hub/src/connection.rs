@@ -259,20 +259,24 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
 
     /// Takes a frame and those that have arrived with it.
     async fn frames(&mut self, first: Option<Result<BytesMut, std::io::Error>>) -> Result<(), Ended> {
-        let mut next = Some(first);
-        for _ in 0..FRAMES_PER_TURN {
-            let Some(frame) = next else { return Ok(()) };
-            let frame = frame.ok_or(Ended::Closed)??;
-            let now = self.now();
-            if let Some(said) = self.session.handle_frame(&frame, now)? {
-                self.said(said).await?;
-            }
+        self.frame(first).await?;
+        // A frame that was taken from the buffer is handled: none is taken that could be left over.
+        for _ in 1..FRAMES_PER_TURN {
             if !self.session.may_read() {
                 return Ok(());
             }
-            next = self.reader.next().now_or_never();
+            let Some(next) = self.reader.next().now_or_never() else { return Ok(()) };
+            self.frame(next).await?;
         }
         Ok(())
+    }
+
+    async fn frame(&mut self, frame: Option<Result<BytesMut, std::io::Error>>) -> Result<(), Ended> {
+        let frame = frame.ok_or(Ended::Closed)??;
+        match self.session.handle_frame(&frame, self.now())? {
+            Some(said) => self.said(said).await,
+            None => Ok(()),
+        }
     }
 
     async fn said(&mut self, said: FromSpoke) -> Result<(), Ended> {
