@@ -20,8 +20,6 @@ use eventflow_proto::{
 };
 use samples::*;
 
-const LISTENER: ListenerId = ListenerId(1);
-
 /// A hub with an open consumer 1 and an open subscription 2.
 fn listened_hub() -> HubSession {
     let mut hub = open_hub();

@@ -342,12 +342,23 @@ impl SpokeSession {
 
     // ---- made of
 
-    fn close(&mut self) {
+    /// Asks nothing new on this link. Whether anything was asked before.
+    fn close(&mut self) -> bool {
         let phase = std::mem::replace(&mut self.phase, Phase::Down);
+        let was_open = matches!(phase, Phase::Open(_));
         self.phase = match phase {
             Phase::Open(liveness) => Phase::Closing(liveness),
             Phase::Down | Phase::Greeting { .. } | Phase::Closing(_) => phase,
         };
+        was_open
+    }
+
+    /// A refusal says that the hub is stopping, which counts as GoAway where that did not come.
+    fn stopping(&mut self) {
+        if self.close() {
+            let reason = Refusal::Stopping.to_string();
+            self.events.push_back(FromHub::GoAway { reason, retry_after: Duration::ZERO });
+        }
     }
 
     fn welcomed(&mut self, welcome: Welcome, now: Duration) -> Result<(), Violation> {
@@ -379,7 +390,7 @@ impl SpokeSession {
     fn replied(&mut self, id: RequestId, outcome: Result<Reply, Refusal>) -> Result<(), Violation> {
         match (self.requests.answered(id, &outcome)?, outcome) {
             (Answered::Request(key), outcome) => self.events.push_back(FromHub::Answered { key, outcome }),
-            (Answered::AskAgain, _) => self.close(),
+            (Answered::AskAgain, _) => self.stopping(),
             (Answered::Forgotten, _) => {}
             (Answered::Listen(listener), Ok(reply)) => {
                 if let Reply::Listening { after } = reply
@@ -407,8 +418,10 @@ impl SpokeSession {
     /// One that is leaving is closed by the reply to that.
     fn refused(&mut self, listener: ListenerId, refusal: Refusal) {
         if refusal == Refusal::Stopping {
-            self.close();
-            self.listeners.interrupted(listener);
+            // A hub may say so of one that has left meanwhile, too, and goes on.
+            if self.listeners.interrupted(listener) {
+                self.stopping();
+            }
         } else if self.listeners.refused(listener) {
             self.events.push_back(FromHub::ListenerClosed { listener, refusal: Some(refusal) });
         }

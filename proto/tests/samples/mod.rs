@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventflow_proto::message::{
-    Answer, Consume, Hello, HubMessage, Offer, Request, Scope, SpokeMessage, Subscribe, Verdict, Welcome,
+    Answer, Consume, Hello, HubMessage, Offer, Reply, Request, Scope, SpokeMessage, Subscribe, Verdict,
+    Welcome,
 };
 use eventflow_proto::session::{
-    FromSpoke, HubSession, HubSessionConfig, Listen, SpokeSession, SpokeSessionConfig, Violation,
+    FromHub, FromSpoke, HubSession, HubSessionConfig, Listen, SpokeSession, SpokeSessionConfig, Violation,
 };
 use eventflow_proto::{
     Attempt, Data, Domain, Event, EventId, EventName, GroupName, HubId, ListenerId, Metadata, NameFilter,
-    NewEvent, Order, Pid, Position, RequestId, ServiceName, Start, Timestamp, Topic, Version, wire,
+    NewEvent, Order, Pid, Position, Refusal, RequestId, ServiceName, Start, Timestamp, Topic, Version, wire,
 };
 
 pub(crate) const START: Duration = Duration::from_secs(100);
@@ -188,4 +189,48 @@ pub(crate) fn ack(listener: u32, position: u64) -> Answer {
         attempt: Attempt(1),
         verdict: Verdict::Ack,
     }
+}
+
+pub(crate) const LISTENER: ListenerId = ListenerId(1);
+
+pub(crate) fn groups() -> Request {
+    Request::Groups { after: None }
+}
+
+pub(crate) fn events(spoke: &mut SpokeSession) -> Vec<FromHub> {
+    std::iter::from_fn(|| spoke.poll_event()).collect()
+}
+
+pub(crate) fn reply(
+    spoke: &mut SpokeSession,
+    id: RequestId,
+    outcome: Result<Reply, Refusal>,
+) -> Result<(), Violation> {
+    tell(spoke, &HubMessage::Reply { id, outcome })
+}
+
+/// A spoke with one listener that is open after position 10.
+pub(crate) fn listening(listen: Listen) -> SpokeSession {
+    let mut spoke = open_spoke();
+    spoke.listen(listen).unwrap();
+    let id = ids(&said(&mut spoke))[0];
+    reply(&mut spoke, id, Ok(Reply::Listening { after: Position(10) })).unwrap();
+    events(&mut spoke);
+    spoke
+}
+
+pub(crate) fn deliver(position: u64) -> HubMessage {
+    HubMessage::Deliver { listener: LISTENER, attempt: Attempt(1), event: event(position) }
+}
+
+pub(crate) fn push(position: u64) -> HubMessage {
+    HubMessage::Push { listener: LISTENER, event: event(position) }
+}
+
+/// What the next link says first.
+pub(crate) fn said_again(spoke: &mut SpokeSession) -> Vec<SpokeMessage> {
+    spoke.disconnected();
+    connect(spoke, 1);
+    events(spoke);
+    said(spoke)
 }

@@ -134,8 +134,8 @@ pub enum FromHub {
         /// Up to here.
         position: Position,
     },
-    /// The hub is about to close: nothing new is asked on this link. Answer what is there, then
-    /// close and connect again.
+    /// The hub is about to close, or refuses as one that is stopping: nothing new is asked on this
+    /// link. Answer what is there, then close and connect again. It may come more than once.
     GoAway {
         /// Why, for people.
         reason: String,

@@ -116,12 +116,14 @@ impl Listeners {
         placed
     }
 
-    /// Refused by a hub that is stopping: it is said again on the next link.
-    pub(super) fn interrupted(&mut self, listener: ListenerId) {
-        if let Some(open) = self.by_id.get_mut(&listener)
-            && open.state == State::Said
-        {
-            open.unsay();
+    /// Refused by a hub that is stopping: it is said again on the next link, unless it is leaving.
+    pub(super) fn interrupted(&mut self, listener: ListenerId) -> bool {
+        match self.by_id.get_mut(&listener) {
+            Some(open) if open.state == State::Said => {
+                open.unsay();
+                true
+            }
+            Some(_) | None => false,
         }
     }
 
