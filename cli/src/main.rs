@@ -95,6 +95,24 @@ mod tests {
     }
 
     #[test]
+    fn no_command_has_an_option_of_its_own_that_hides_one_of_every_command() {
+        fn check(command: &clap::Command, taken: &[String]) {
+            for own in command.get_arguments() {
+                assert!(
+                    !taken.contains(&own.get_id().to_string()),
+                    "{} {}",
+                    command.get_name(),
+                    own.get_id()
+                );
+            }
+            command.get_subcommands().for_each(|command| check(command, taken));
+        }
+        let command = Cli::command();
+        let taken: Vec<_> = command.get_arguments().map(|own| own.get_id().to_string()).collect();
+        command.get_subcommands().for_each(|command| check(command, &taken));
+    }
+
+    #[test]
     fn a_wrong_usage_ends_with_2() {
         let error = Cli::try_parse_from(["eventflow", "publish", "order"]).unwrap_err();
         assert_eq!(error.exit_code(), 2);

@@ -29,8 +29,8 @@ pub(crate) struct AppendArgs {
     name: EventName,
     /// The facts as JSON, @FILE to read them from a file, or - from standard input; white space
     /// around the JSON is left out [default: {}]
-    #[arg(long, value_name = "JSON", allow_hyphen_values = true)]
-    data: Option<String>,
+    #[arg(value_name = "JSON")]
+    facts: Option<String>,
     /// The event's id: storing it again with the same content changes nothing [default: a new one]
     #[arg(long, value_name = "ID")]
     id: Option<EventId>,
@@ -85,6 +85,7 @@ impl Shown for Receipt {
 
 /// Stores the event and says where it is.
 pub(crate) async fn run(args: AppendArgs, offered: Offered, place: &Place, output: &mut Output) -> Outcome {
+    refuse_facts_as_folder(place)?;
     let expect = args.expect;
     let event = args.into_event()?;
     let (id, domain, pid) = (event.id.clone(), event.domain.clone(), event.pid.clone());
@@ -109,9 +110,19 @@ pub(crate) async fn run(args: AppendArgs, offered: Offered, place: &Place, outpu
     output.show(&Receipt { id, position, version, new: stored == Stored::Now, eventlog })
 }
 
+/// `--data` is the data folder for every command, but who publishes may well think of the event's.
+fn refuse_facts_as_folder(place: &Place) -> Outcome {
+    match place.data.as_ref().and_then(|folder| folder.to_str()) {
+        Some(text) if text == "-" || text.starts_with(['{', '[', '"', '@']) => Err(Failure::usage(
+            "--data names the data folder; write the event's data after its name, without an option",
+        )),
+        Some(_) | None => Ok(()),
+    }
+}
+
 impl AppendArgs {
     fn into_event(self) -> Outcome<NewEvent> {
-        let data = match &self.data {
+        let data = match &self.facts {
             Some(text) => read_data(text)?,
             None => Data::empty(),
         };
@@ -175,7 +186,6 @@ mod tests {
     #[test]
     fn an_event_is_what_the_options_say() {
         let event = event(&[
-            "--data",
             " {\"a\" : 1}\n",
             "--eid=x",
             "--eid=y",
@@ -194,20 +204,18 @@ mod tests {
     fn data_comes_from_a_file_without_the_line_end() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "{\"a\":\n1}\n").unwrap();
-        let event = event(&["--data", &format!("@{}", file.path().display())]).unwrap();
+        let event = event(&[&format!("@{}", file.path().display())]).unwrap();
         assert_eq!(event.data.as_str(), "{\"a\":\n1}");
     }
 
     #[test]
     fn data_that_is_not_json_or_too_large_is_a_wrong_usage() {
-        assert!(matches!(event(&["--data", "{"]), Err(Failure::Usage(text)) if text.contains("not JSON")));
+        assert!(matches!(event(&["{"]), Err(Failure::Usage(text)) if text.contains("not JSON")));
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), format!("\"{}\"", "x".repeat(3 * DATA_BYTES_MAX))).unwrap();
-        let large = event(&["--data", &format!("@{}", file.path().display())]);
+        let large = event(&[&format!("@{}", file.path().display())]);
         assert!(matches!(large, Err(Failure::Usage(text)) if text.contains("at most")));
-        assert!(
-            matches!(event(&["--data", "@/nowhere"]), Err(Failure::Usage(text)) if text.contains("/nowhere"))
-        );
+        assert!(matches!(event(&["@/nowhere"]), Err(Failure::Usage(text)) if text.contains("/nowhere")));
     }
 
     #[test]

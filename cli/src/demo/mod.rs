@@ -94,8 +94,7 @@ pub(crate) async fn run(output: &mut Output) -> Outcome {
         "The hub has stopped and the temporary folder is gone.",
         vec![
             "Start one that stays:  eventflow hub".to_owned(),
-            "and in another window: eventflow publish order 1001 'order placed' --data '{\"total\": 42}'"
-                .to_owned(),
+            "and in another window: eventflow publish order 1001 'order placed' '{\"total\": 42}'".to_owned(),
             "                       eventflow tail --from beginning".to_owned(),
         ],
     )
