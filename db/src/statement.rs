@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 /// Rows of the largest template. More rows take several statements.
 pub(crate) const TEMPLATE_ROWS_MAX: usize = 1 << (TEMPLATE_SIZES - 1);
-const TEMPLATE_SIZES: usize = 9;
+const TEMPLATE_SIZES: usize = 11;
 
 /// The text of a statement for each engine family.
 #[derive(Debug, Clone, Copy)]
@@ -65,33 +65,67 @@ impl<'a> Value<'a> {
 ///   (?, ?)
 /// -- end
 /// ```
+#[derive(Debug)]
 pub(crate) struct Template {
-    text: Statement,
-    sizes: OnceLock<Vec<Statement>>,
+    /// Run one after the other, in one go; an error ends it.
+    sqlite: &'static [&'static str],
+    mysql: &'static str,
+    rows_max: usize,
+    passes: bool,
+    sizes: [OnceLock<Statement>; TEMPLATE_SIZES],
 }
 
 impl Template {
-    pub(crate) const fn same(text: &'static str) -> Self {
-        Self { text: Statement::same(text), sizes: OnceLock::new() }
+    /// The same text for every engine.
+    pub(crate) const fn same(text: &'static [&'static str; 1]) -> Self {
+        let [mysql] = *text;
+        Self::new(text, mysql, false)
     }
 
-    pub(crate) const fn each(sqlite: &'static str, mysql: &'static str) -> Self {
-        Self { text: Statement::each(sqlite, mysql), sizes: OnceLock::new() }
+    /// A text for SQLite that passes over rows without values, and one for MySQL and MariaDB. So
+    /// SQLite, where handing a statement to its thread costs more than empty rows, needs only one.
+    pub(crate) const fn passing(sqlite: &'static [&'static str], mysql: &'static str) -> Self {
+        Self::new(sqlite, mysql, true)
+    }
+
+    /// The same, in statements of at most `rows` rows, which is a power of two.
+    pub(crate) const fn at_most(mut self, rows: usize) -> Self {
+        self.rows_max = rows;
+        self
+    }
+
+    const fn new(sqlite: &'static [&'static str], mysql: &'static str, passes: bool) -> Self {
+        let sizes = [const { OnceLock::new() }; TEMPLATE_SIZES];
+        Self { sqlite, mysql, rows_max: TEMPLATE_ROWS_MAX, passes, sizes }
+    }
+
+    /// Whether SQLite passes over rows whose values are missing.
+    pub(crate) fn passes(&self) -> bool {
+        self.passes
     }
 
     /// The largest statement that does not take more than `rows` rows (at least 1), and how many
     /// it takes.
     pub(crate) fn for_at_most(&self, rows: usize) -> (Statement, usize) {
-        let size = rows.checked_ilog2().unwrap_or(0).min(TEMPLATE_ROWS_MAX.ilog2());
-        let sizes = self.sizes.get_or_init(|| {
-            let expand = |exponent: usize| Statement {
-                sqlite: leak(expand(self.text.sqlite, 1 << exponent)),
-                mysql: leak(expand(self.text.mysql, 1 << exponent)),
-            };
-            (0..TEMPLATE_SIZES).map(expand).collect()
+        self.of_size(rows.checked_ilog2().unwrap_or(0))
+    }
+
+    /// The smallest statement that takes `rows` rows or more, and how many it takes: fewer than
+    /// `rows` only if there is no larger one.
+    pub(crate) fn for_at_least(&self, rows: usize) -> (Statement, usize) {
+        self.of_size(rows.next_power_of_two().ilog2())
+    }
+
+    fn of_size(&self, exponent: u32) -> (Statement, usize) {
+        let exponent = exponent.min(self.rows_max.ilog2());
+        let rows = 1 << exponent;
+        let size = usize::try_from(exponent).ok().and_then(|exponent| self.sizes.get(exponent));
+        let size = size.expect("there is a statement for every size");
+        let statement = size.get_or_init(|| {
+            let parts: Vec<_> = self.sqlite.iter().map(|part| expand(part, rows)).collect();
+            Statement { sqlite: leak(parts.join(";\n")), mysql: leak(expand(self.mysql, rows)) }
         });
-        let statement = usize::try_from(size).ok().and_then(|size| sizes.get(size));
-        (*statement.expect("there is a statement for every size"), 1 << size)
+        (*statement, rows)
     }
 }
 
@@ -138,11 +172,22 @@ mod tests {
 
     #[test]
     fn a_statement_never_takes_more_rows_than_there_are() {
-        let template = Template::same(TEXT);
+        static TEMPLATE: Template = Template::same(&[TEXT]).at_most(256);
         for (rows, taken) in [(1, 1), (2, 2), (3, 2), (255, 128), (256, 256), (5_000, 256)] {
-            let (statement, size) = template.for_at_most(rows);
+            let (statement, size) = TEMPLATE.for_at_most(rows);
             assert_eq!(size, taken);
-            assert_eq!(statement.sqlite.matches('?').count(), 2 * taken);
+            assert_eq!(statement.mysql.matches('?').count(), 2 * taken);
+        }
+    }
+
+    #[test]
+    fn a_statement_that_passes_over_rows_takes_all_in_one() {
+        static TEMPLATE: Template = Template::passing(&["BEGIN", TEXT, "COMMIT"], TEXT);
+        for (rows, size) in [(1, 1), (3, 4), (560, 1_024), (5_000, 1_024)] {
+            let (statement, found) = TEMPLATE.for_at_least(rows);
+            assert_eq!(found, size);
+            assert_eq!(statement.sqlite.matches('?').count(), 2 * size);
+            assert!(statement.sqlite.starts_with("BEGIN\n;\n") && statement.sqlite.ends_with(";\nCOMMIT\n"));
         }
     }
 }

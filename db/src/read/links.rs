@@ -12,9 +12,10 @@ use super::{ReadError, Reader};
 use crate::row::Row;
 use crate::statement::{Statement, Template, Value};
 
-static EIDS_OF_POSITIONS: Template = Template::same(include_str!("../../../sql/event_eid/of_positions.sql"));
+static EIDS_OF_POSITIONS: Template =
+    Template::same(&[include_str!("../../../sql/event_eid/of_positions.sql")]);
 static CPIDS_OF_POSITIONS: Template =
-    Template::same(include_str!("../../../sql/event_cpid/of_positions.sql"));
+    Template::same(&[include_str!("../../../sql/event_cpid/of_positions.sql")]);
 const EIDS_BETWEEN: Statement = Statement::same(include_str!("../../../sql/event_eid/between.sql"));
 const CPIDS_BETWEEN: Statement = Statement::same(include_str!("../../../sql/event_cpid/between.sql"));
 

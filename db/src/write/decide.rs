@@ -6,6 +6,7 @@
 //! leaves no trace for those after it.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use proto::limits::EVENTS_PER_APPEND_MAX;
 use proto::message::{Appended, Stored};
@@ -40,7 +41,7 @@ pub(crate) struct Taken {
 }
 
 /// What is known of the log, as of `head`.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Known {
     /// The last position.
     pub(crate) head: Position,
@@ -68,48 +69,45 @@ pub(crate) struct Decision {
     pub(crate) new: Vec<(usize, usize)>,
     /// The last position after it.
     pub(crate) head: Position,
-    /// The last versions after it, of the eventlogs that got something.
-    pub(crate) moved: HashMap<Eventlog, Version>,
+    /// The last versions after it, of all eventlogs that the batch concerns.
+    pub(crate) versions: HashMap<Eventlog, Version>,
 }
 
 impl Decision {
     /// The decision on no appends at all.
     pub(crate) fn nothing(head: Position) -> Self {
-        Self { outcomes: Vec::new(), new: Vec::new(), head, moved: HashMap::new() }
+        Self { outcomes: Vec::new(), new: Vec::new(), head, versions: HashMap::new() }
     }
 }
 
 /// Decides `requests` and gives positions and versions to the events that are new.
-pub(crate) fn decide<'a>(requests: impl IntoIterator<Item = &'a mut Append>, known: &Known) -> Decided {
-    let mut batch = Batch { known, head: known.head, moved: HashMap::new(), placed: HashMap::new() };
+pub(crate) fn decide<'a>(requests: impl IntoIterator<Item = &'a mut Append>, known: Known) -> Decided {
+    let Known { head, versions, taken } = known;
+    let looked_up = taken.is_some();
+    let mut batch = Batch { head, versions, taken: taken.unwrap_or_default() };
     let (mut outcomes, mut new) = (Vec::new(), Vec::new());
     for (index, request) in requests.into_iter().enumerate() {
+        // What an earlier decision said no longer counts.
+        request.events.iter_mut().for_each(|event| event.event.position = Position(0));
         match batch.check(request) {
             Ok(()) => outcomes.push(Ok(batch.place(request, index, &mut new))),
-            Err(_) if known.taken.is_none() => return Decided::LookUp,
+            Err(_) if !looked_up => return Decided::LookUp,
             Err(refusal) => outcomes.push(Err(refusal)),
         }
     }
-    Decided::Ready(Decision { outcomes, new, head: batch.head, moved: batch.moved })
+    Decided::Ready(Decision { outcomes, new, head: batch.head, versions: batch.versions })
 }
 
 /// The log as it will be after the requests that were granted so far.
-struct Batch<'a> {
-    known: &'a Known,
+struct Batch {
     head: Position,
-    moved: HashMap<Eventlog, Version>,
-    placed: HashMap<EventId, Taken>,
+    versions: HashMap<Eventlog, Version>,
+    taken: HashMap<EventId, Taken>,
 }
 
-impl Batch<'_> {
-    fn taken(&self, id: &EventId) -> Option<Taken> {
-        let stored = self.known.taken.as_ref().and_then(|taken| taken.get(id));
-        stored.or_else(|| self.placed.get(id)).copied()
-    }
-
+impl Batch {
     fn version(&self, eventlog: &Eventlog) -> Version {
-        let version = self.moved.get(eventlog).or_else(|| self.known.versions.get(eventlog));
-        version.copied().unwrap_or_default()
+        self.versions.get(eventlog).copied().unwrap_or_default()
     }
 
     /// Whether all of `request` can be granted.
@@ -124,7 +122,7 @@ impl Batch<'_> {
         let mut repeated = 0;
         for event in &request.events {
             let conflict = |position| Refusal::Conflict { id: event.event.id.clone(), position };
-            if let Some(taken) = self.taken(&event.event.id) {
+            if let Some(taken) = self.taken.get(&event.event.id) {
                 if taken.digest.is_some_and(|digest| digest != event.digest) {
                     return Err(conflict(taken.position));
                 }
@@ -156,19 +154,21 @@ impl Batch<'_> {
     fn place(&mut self, request: &mut Append, index: usize, new: &mut Vec<(usize, usize)>) -> Vec<Appended> {
         let mut appended = Vec::with_capacity(request.events.len());
         for (at, event) in request.events.iter_mut().enumerate() {
-            if let Some(Taken { position, version, .. }) = self.taken(&event.event.id) {
-                appended.push(Appended { position, version, stored: Stored::Before });
-                continue;
-            }
-            let eventlog = Eventlog::of(event);
-            let (position, version) =
-                (self.head.next(), Version(self.version(&eventlog).0.saturating_add(1)));
-            self.head = position;
-            self.moved.insert(eventlog, version);
+            let vacant = match self.taken.entry(event.event.id.clone()) {
+                Entry::Vacant(vacant) => vacant,
+                Entry::Occupied(taken) => {
+                    let Taken { position, version, .. } = *taken.get();
+                    appended.push(Appended { position, version, stored: Stored::Before });
+                    continue;
+                }
+            };
+            let last = self.versions.entry(Eventlog::of(event)).or_default();
+            *last = Version(last.0.saturating_add(1));
+            self.head = self.head.next();
+            let (position, version) = (self.head, *last);
             event.event.position = position;
             event.event.version = version;
-            let taken = Taken { position, version, digest: Some(event.digest) };
-            self.placed.insert(event.event.id.clone(), taken);
+            vacant.insert(Taken { position, version, digest: Some(event.digest) });
             new.push((index, at));
             appended.push(Appended { position, version, stored: Stored::Now });
         }
@@ -219,7 +219,7 @@ mod tests {
     }
 
     fn ready(requests: &mut [Append], known: &Known) -> Decision {
-        match decide(requests, known) {
+        match decide(requests, known.clone()) {
             Decided::Ready(decision) => decision,
             Decided::LookUp => panic!("ids are to be looked up"),
         }
@@ -253,7 +253,7 @@ mod tests {
         let other = vec![event("a", "1", "[1]")];
         let other = Append::new(other, Vec::new(), Timestamp::default(), Vec::new());
         let mut requests = [append(&[("a", "1")], vec![]), other, append(&[("b", "1")], vec![])];
-        assert_eq!(decide(&mut requests, &known(0, &[])), Decided::LookUp);
+        assert_eq!(decide(&mut requests, known(0, &[])), Decided::LookUp);
         let decision = ready(&mut requests, &looked_up(known(0, &[]), &[]));
         assert!(matches!(decision.outcomes[1], Err(Refusal::Conflict { position: Position(1), .. })));
         assert_eq!(places(&decision.outcomes[2]), [(2, 2, true)]);
@@ -296,7 +296,7 @@ mod tests {
     fn a_whole_repetition_is_answered_before_its_expectations() {
         let none = || vec![expect("1", Expected::None)];
         let mut requests = [append(&[("x", "1")], none())];
-        assert_eq!(decide(&mut requests, &known(5, &[("1", 3)])), Decided::LookUp);
+        assert_eq!(decide(&mut requests, known(5, &[("1", 3)])), Decided::LookUp);
         let taken = looked_up(known(5, &[("1", 3)]), &[("x", 2)]);
         assert_eq!(places(&ready(&mut requests, &taken).outcomes[0]), [(2, 1, false)]);
         let mut partly = [append(&[("x", "1"), ("y", "1")], none())];

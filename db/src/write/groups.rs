@@ -16,7 +16,7 @@ const INSERT: Statement = Statement::same(include_str!("../../../sql/consumer_gr
 const LIST_SLOTS: Statement = Statement::same(include_str!("../../../sql/consumer_slot/list.sql"));
 const TAKE: Statement = Statement::same(include_str!("../../../sql/consumer_slot/take.sql"));
 const TAKE_OTHERS: Statement = Statement::same(include_str!("../../../sql/consumer_slot/take_others.sql"));
-static INSERT_SLOTS: Template = Template::same(include_str!("../../../sql/consumer_slot/insert.sql"));
+static INSERT_SLOTS: Template = Template::same(&[include_str!("../../../sql/consumer_slot/insert.sql")]);
 
 impl Session {
     /// The group that is wished for, made if it is new, with all of its slots in the hands of `hub`.

@@ -8,12 +8,12 @@ use sqlx::Error;
 use crate::statement::{Statement, Template, Value};
 use crate::write::decide::Eventlog;
 use crate::write::log::Trouble;
-use crate::write::session::Session;
+use crate::write::session::{INSERT_CPIDS, INSERT_EIDS, Session};
 
 const MARK_LINKED: Statement = Statement::same(include_str!("../../../sql/event/mark_linked.sql"));
 const FIND_POSITION: Statement = Statement::same(include_str!("../../../sql/event/find_position.sql"));
 const LIST_VERSIONS: Statement = Statement::same(include_str!("../../../sql/event/list_versions.sql"));
-static EMPTY: Template = Template::same(include_str!("../../../sql/event/empty.sql"));
+static EMPTY: Template = Template::same(&[include_str!("../../../sql/event/empty.sql")]);
 
 /// Statements on one kind of link.
 struct Links {
@@ -25,32 +25,30 @@ struct Links {
     what: &'static str,
 }
 
-static INSERT_EID: Template = Template::same(include_str!("../../../sql/event_eid/insert.sql"));
 const EIDS: Links = Links {
     count: Statement::same(include_str!("../../../sql/event_eid/count.sql")),
     find: Statement::same(include_str!("../../../sql/event_eid/find.sql")),
     delete: Statement::same(include_str!("../../../sql/event_eid/delete.sql")),
-    insert: &INSERT_EID,
+    insert: &INSERT_EIDS,
     max: EIDS_PER_EVENT_MAX,
     what: "eids",
 };
 
-static INSERT_CPID: Template = Template::same(include_str!("../../../sql/event_cpid/insert.sql"));
 const CPIDS: Links = Links {
     count: Statement::same(include_str!("../../../sql/event_cpid/count.sql")),
     find: Statement::same(include_str!("../../../sql/event_cpid/find.sql")),
     delete: Statement::same(include_str!("../../../sql/event_cpid/delete.sql")),
-    insert: &INSERT_CPID,
+    insert: &INSERT_CPIDS,
     max: CPIDS_PER_EVENT_MAX,
     what: "cpids",
 };
 
 /// What goes with an event when it is emptied.
 static BELONGINGS: [Template; 4] = [
-    Template::same(include_str!("../../../sql/event_eid/delete_positions.sql")),
-    Template::same(include_str!("../../../sql/event_cpid/delete_positions.sql")),
-    Template::same(include_str!("../../../sql/event_retry/delete_positions.sql")),
-    Template::same(include_str!("../../../sql/event_parked/delete_positions.sql")),
+    Template::same(&[include_str!("../../../sql/event_eid/delete_positions.sql")]),
+    Template::same(&[include_str!("../../../sql/event_cpid/delete_positions.sql")]),
+    Template::same(&[include_str!("../../../sql/event_retry/delete_positions.sql")]),
+    Template::same(&[include_str!("../../../sql/event_parked/delete_positions.sql")]),
 ];
 
 impl Session {

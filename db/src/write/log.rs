@@ -3,16 +3,17 @@
 //! A try either commits and has an outcome for each request, or leaves the database as it was and
 //! says why. [`crate::write::task`] decides what comes next.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use proto::{Event, EventId, Position, Refusal, Timestamp};
+use proto::{Event, EventId, Position, Refusal, Timestamp, Version};
 use sqlx::Error;
 
 use crate::write::append::Prepared;
 use crate::write::batch::Batch;
 use crate::write::decide::{Decided, Decision, Eventlog, Known, decide};
-use crate::write::session::{LogEnd, Session};
+use crate::write::session::{LogEnd, Session, Then};
 use crate::write::settle::Fence;
 use crate::write::settlement::{ORPHANS, OrphanRun};
 use crate::write::versions::Versions;
@@ -105,30 +106,44 @@ impl Log {
         }
         let look_up = care.look_up || self.look_ups > 0;
         let decision = self.decide(session, batch, look_up).await?;
-        let writes = !decision.new.is_empty() || !batch.settlements.is_empty() || !batch.orphans.is_empty();
-        if writes && !care.lock {
-            session.begin().await?;
-        }
-        if decision.new.is_empty() {
+        let new: Vec<&Prepared> = decision.new.iter().filter_map(|place| prepared(batch, *place)).collect();
+        let settles = !batch.settlements.is_empty() || !batch.orphans.is_empty();
+        if !settles && new.is_empty() {
             self.confirm(session, &decision).await?;
-        } else if !session.claim(self.end, decision.head, newest(batch)).await? {
+            session.rollback().await?;
+            return Ok(self.committed(decision));
+        }
+        let links = new.iter().any(|new| !new.event.eids.is_empty() || !new.event.cpids.is_empty());
+        let then = if settles || links { Then::More } else { Then::Commit };
+        let claimed = match (care.lock, new.is_empty()) {
+            (false, false) => session.append(self.end, newest(batch), &new, then).await?,
+            (false, true) => {
+                session.begin().await?;
+                self.confirm(session, &decision).await.map(|()| true)?
+            }
+            // The head's lock is held, so nobody else can have moved it.
+            (true, _) => {
+                let claimed = session.claim(self.end, decision.head, newest(batch)).await?;
+                session.insert_events(&new).await?;
+                claimed
+            }
+        };
+        if !claimed {
             return Err(Trouble::HeadMoved);
+        }
+        if links {
+            session.insert_links(&new).await?;
         }
         for (place, asked) in batch.settlements.iter().enumerate() {
             self.settle(session, place, &asked.work, care.look_up).await?;
         }
-        let new: Vec<&Prepared> = decision.new.iter().filter_map(|place| prepared(batch, *place)).collect();
-        session.insert_events(&new).await?;
         for asked in &batch.orphans {
             let runs =
                 if care.look_up { unrecorded(session, &asked.work).await? } else { asked.work.clone() };
             session.orphans(&runs, &self.hub).await?;
         }
-        if writes {
-            self.in_doubt = new.iter().map(|new| (new.event.id.clone(), new.event.position)).collect();
+        if then == Then::More || care.lock {
             session.commit().await?;
-        } else {
-            session.rollback().await?;
         }
         Ok(self.committed(decision))
     }
@@ -140,22 +155,22 @@ impl Log {
         batch: &mut Batch,
         look_up: bool,
     ) -> Result<Decision, Trouble> {
-        let mut known = Known { head: self.end.position, ..Known::default() };
         if batch.appends.is_empty() {
-            return Ok(Decision::nothing(known.head));
+            return Ok(Decision::nothing(self.end.position));
         }
-        self.know_versions(session, batch, &mut known).await?;
         let mut look_up = look_up;
         loop {
+            let versions = self.versions_of(session, batch).await?;
+            let mut known = Known { head: self.end.position, versions, taken: None };
             if look_up {
                 let events = batch.appends.iter().flat_map(|asked| &asked.work.events);
                 let ids: Vec<_> = events.map(|event| &event.event.id).collect();
                 known.taken = Some(session.taken(&ids).await?);
             }
-            match decide(batch.appends.iter_mut().map(|asked| &mut asked.work), &known) {
+            self.weigh(&known);
+            match decide(batch.appends.iter_mut().map(|asked| &mut asked.work), known) {
                 Decided::LookUp => look_up = true,
                 Decided::Ready(mut decision) => {
-                    self.weigh(&known);
                     self.claim_doubtful(batch, &mut decision);
                     return Ok(decision);
                 }
@@ -163,32 +178,29 @@ impl Log {
         }
     }
 
-    async fn know_versions(
+    /// The last versions of the eventlogs that the batch concerns: remembered ones, and the others
+    /// from the tables.
+    async fn versions_of(
         &mut self,
         session: &mut Session,
         batch: &Batch,
-        known: &mut Known,
-    ) -> Result<(), Error> {
+    ) -> Result<HashMap<Eventlog, Version>, Error> {
+        let mut versions = HashMap::new();
         let mut unknown = Vec::new();
-        let mut seen = HashSet::new();
         for asked in &batch.appends {
             let events = asked.work.events.iter().map(Eventlog::of);
             for eventlog in events.chain(asked.work.expectations.iter().map(Eventlog::named_by)) {
-                if known.versions.contains_key(&eventlog) || seen.contains(&eventlog) {
-                    continue;
+                let Entry::Vacant(vacant) = versions.entry(eventlog) else { continue };
+                let remembered = self.versions.find(vacant.key());
+                if remembered.is_none() {
+                    unknown.push(vacant.key().clone());
                 }
-                match self.versions.find(&eventlog) {
-                    Some(version) => drop(known.versions.insert(eventlog, version)),
-                    None => {
-                        seen.insert(eventlog.clone());
-                        unknown.push(eventlog);
-                    }
-                }
+                vacant.insert(remembered.unwrap_or_default());
             }
         }
-        let versions = session.last_versions(&unknown).await?;
-        known.versions.extend(unknown.into_iter().zip(versions));
-        Ok(())
+        let read = session.last_versions(&unknown).await?;
+        versions.extend(unknown.into_iter().zip(read));
+        Ok(versions)
     }
 
     /// Decides whether the next batches look their ids up.
@@ -198,6 +210,13 @@ impl Log {
             Some(_) => self.look_ups = self.look_ups.saturating_sub(1),
             None => {}
         }
+    }
+
+    /// Notes where events were to go in a commit whose outcome is not known.
+    pub(crate) fn doubt(&mut self, batch: &Batch) {
+        let events = batch.appends.iter().flat_map(|asked| &asked.work.events).map(|event| &event.event);
+        let placed = events.filter(|event| event.position > Position(0));
+        self.in_doubt.extend(placed.map(|event| (event.id.clone(), event.position)));
     }
 
     /// What a commit of unknown outcome turns out to have stored was stored by this append.
@@ -254,7 +273,7 @@ impl Log {
 
     fn committed(&mut self, mut decision: Decision) -> Decision {
         self.end.position = decision.head;
-        for (eventlog, version) in decision.moved.drain() {
+        for (eventlog, version) in decision.versions.drain() {
             self.versions.remember(eventlog, version);
         }
         self.in_doubt.clear();

@@ -3,13 +3,14 @@
 //! What is read before the transaction is true inside of it if the head can be claimed: every append
 //! of every hub moves the head, and [`Session::claim`] takes its lock and compares in one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use proto::{EventId, Position, Timestamp, Version};
+use proto::{Domain, EventId, Pid, Position, Timestamp, Version};
 use sqlx::Error;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::connection::{Connection, Turn};
+use crate::failure::{Failure, classify};
 use crate::statement::{Statement, TEMPLATE_ROWS_MAX, Template, Value};
 use crate::write::append::Prepared;
 use crate::write::decide::{Eventlog, Taken};
@@ -17,17 +18,46 @@ use crate::write::decide::{Eventlog, Taken};
 /// Bytes of events in one statement, unless a single event has more.
 const STATEMENT_BYTES_MAX: usize = 4 << 20;
 
-const BEGIN: Statement = Statement::each("BEGIN IMMEDIATE", "");
+const BEGIN: Statement = Statement::each(SQLITE_BEGIN, "");
 const COMMIT: Statement = Statement::same("COMMIT");
 const ROLLBACK: Statement = Statement::same("ROLLBACK");
 const READ_HEAD: Statement = Statement::same(include_str!("../../../sql/log_head/read.sql"));
 const LOCK_HEAD: Statement = Statement::same(include_str!("../../../sql/log_head/lock.sql"));
-const CLAIM: Statement = Statement::same(include_str!("../../../sql/log_head/claim.sql"));
-static LAST_VERSIONS: Template = Template::same(include_str!("../../../sql/event/last_versions.sql"));
-static FIND_IDS: Template = Template::same(include_str!("../../../sql/event/find_ids.sql"));
-static INSERT_EVENTS: Template = Template::same(include_str!("../../../sql/event/insert.sql"));
-static INSERT_EIDS: Template = Template::same(include_str!("../../../sql/event_eid/insert.sql"));
-static INSERT_CPIDS: Template = Template::same(include_str!("../../../sql/event_cpid/insert.sql"));
+const CLAIM: Statement = Statement::each(SQLITE_CLAIM, include_str!("../../../sql/mysql/log_head/claim.sql"));
+
+const SQLITE_BEGIN: &str = "BEGIN IMMEDIATE";
+const SQLITE_CLAIM: &str = include_str!("../../../sql/sqlite/log_head/claim.sql");
+const SQLITE_INSERT: &str = include_str!("../../../sql/sqlite/event/insert.sql");
+const MYSQL_INSERT: &str = include_str!("../../../sql/mysql/event/insert.sql");
+static INSERT_EVENTS: Template = Template::passing(&[SQLITE_INSERT], MYSQL_INSERT);
+static APPEND: Template = Template::passing(&[SQLITE_BEGIN, SQLITE_CLAIM, SQLITE_INSERT], "");
+static APPEND_ALONE: Template = Template::passing(&[SQLITE_BEGIN, SQLITE_CLAIM, SQLITE_INSERT, "COMMIT"], "");
+
+/// Compound statements are limited in SQLite, and slow to plan on servers.
+const VERSIONS_ROWS_MAX: usize = 256;
+static LAST_VERSIONS: Template =
+    Template::same(&[include_str!("../../../sql/event/last_versions.sql")]).at_most(VERSIONS_ROWS_MAX);
+static FIND_EVENTLOGS: Template =
+    Template::passing(&[], include_str!("../../../sql/mysql/event/find_eventlogs.sql"))
+        .at_most(VERSIONS_ROWS_MAX);
+static FIND_IDS: Template = Template::same(&[include_str!("../../../sql/event/find_ids.sql")]);
+pub(crate) static INSERT_EIDS: Template = Template::passing(
+    &[include_str!("../../../sql/sqlite/event_eid/insert.sql")],
+    include_str!("../../../sql/mysql/event_eid/insert.sql"),
+);
+pub(crate) static INSERT_CPIDS: Template = Template::passing(
+    &[include_str!("../../../sql/sqlite/event_cpid/insert.sql")],
+    include_str!("../../../sql/mysql/event_cpid/insert.sql"),
+);
+
+/// What comes after the events of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// Nothing: the transaction ends with them.
+    Commit,
+    /// Something else, in the same transaction.
+    More,
+}
 
 /// Where the log ends, and which log it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,16 +143,27 @@ impl Session {
     ) -> Result<u64, Error> {
         let (mut rest, mut matched) = (rows, 0);
         while !rest.is_empty() {
-            let (statement, taken) = template.for_at_most(rest.len());
-            let (part, others) = rest.split_at(taken.min(rest.len()));
+            let fewer = template.passes() && self.is_sqlite();
+            let (statement, size) =
+                if fewer { template.for_at_least(rest.len()) } else { template.for_at_most(rest.len()) };
+            let (part, others) = rest.split_at(size.min(rest.len()));
             matched += if before.is_empty() && after.is_empty() {
                 self.execute(&statement, part.as_flattened()).await?
             } else {
-                self.execute(&statement, &[before, part.as_flattened(), after].concat()).await?
+                let mut values = [before, part.as_flattened()].concat();
+                if !after.is_empty() {
+                    values.resize(before.len() + size * N, Value::Null);
+                    values.extend_from_slice(after);
+                }
+                self.execute(&statement, &values).await?
             };
             rest = others;
         }
         Ok(matched)
+    }
+
+    fn is_sqlite(&self) -> bool {
+        matches!(self.connection, Connection::Sqlite(_))
     }
 
     /// The head; `None` if its row is missing, which is damage.
@@ -139,13 +180,65 @@ impl Session {
 
     /// Moves the head to `to` and keeps its lock, if it is where `from` says.
     pub(crate) async fn claim(&mut self, from: LogEnd, to: Position, now: Timestamp) -> Result<bool, Error> {
-        let values = [
-            Value::number(to.0),
-            Value::Integer(now.millis()),
-            Value::number(from.position.0),
-            Value::Integer(from.incarnation),
-        ];
-        Ok(self.execute(&CLAIM, &values).await? == 1)
+        let values = self.claim_values(from, to, now);
+        match self.execute(&CLAIM, &values).await {
+            Ok(matched) => Ok(matched == 1),
+            Err(error) if is_moved(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn claim_values(&self, from: LogEnd, to: Position, now: Timestamp) -> [Value<'static>; 4] {
+        let (known, which) = (Value::number(from.position.0), Value::Integer(from.incarnation));
+        let (new, now) = (Value::number(to.0), Value::Integer(now.millis()));
+        if self.is_sqlite() { [known, which, new, now] } else { [new, now, known, which] }
+    }
+
+    /// Starts a transaction, claims the head and inserts `events`, which have their places and,
+    /// before [`Then::Commit`], no links. `false` if somebody else has moved the head.
+    ///
+    /// With SQLite this is one call: each one wakes a thread, which costs more than a row.
+    pub(crate) async fn append(
+        &mut self,
+        from: LogEnd,
+        now: Timestamp,
+        events: &[&Prepared],
+        then: Then,
+    ) -> Result<bool, Error> {
+        let to = events.last().map_or(from.position, |event| event.event.position);
+        if !self.is_sqlite() || events.len() > TEMPLATE_ROWS_MAX {
+            self.begin().await?;
+            if !self.claim(from, to, now).await? {
+                return Ok(false);
+            }
+            self.insert_events(events).await?;
+            if then == Then::Commit {
+                self.commit().await?;
+            }
+            return Ok(true);
+        }
+        let template = if then == Then::Commit { &APPEND_ALONE } else { &APPEND };
+        let mut values = Vec::with_capacity(4 + 14 * events.len());
+        values.extend(self.claim_values(from, to, now));
+        values.extend(events.iter().flat_map(|event| event_row(event)));
+        self.taken = Some(self.turn.take().await);
+        self.committing = then == Then::Commit;
+        match self.execute(&template.for_at_least(events.len()).0, &values).await {
+            Ok(_) => {
+                if then == Then::Commit {
+                    self.committing = false;
+                    self.taken = None;
+                }
+                Ok(true)
+            }
+            Err(error) => {
+                // An error ends the call, so one that COMMIT cannot have says that it was not reached.
+                if is_moved(&error) || classify(&error) == Failure::Taken {
+                    self.committing = false;
+                }
+                if is_moved(&error) { Ok(false) } else { Err(error) }
+            }
+        }
     }
 
     /// The last version of each eventlog, in order.
@@ -157,6 +250,7 @@ impl Session {
                 [Value::Integer(at), Value::Text(log.domain.as_str()), Value::Text(log.pid.as_str())]
             })
             .collect();
+        let wanted = if self.is_sqlite() { wanted } else { self.that_exist(wanted, eventlogs).await? };
         let mut rest = wanted.as_slice();
         while !rest.is_empty() {
             let (statement, taken) = LAST_VERSIONS.for_at_most(rest.len());
@@ -172,12 +266,35 @@ impl Session {
         Ok(versions)
     }
 
+    /// Those of `wanted` that have a first event. A server looks many up in one go by their whole
+    /// key, but plans a last version for each; and most of those that are not known are new.
+    async fn that_exist<'a>(
+        &mut self,
+        wanted: Vec<[Value<'a>; 3]>,
+        eventlogs: &[Eventlog],
+    ) -> Result<Vec<[Value<'a>; 3]>, Error> {
+        let mut exist = HashSet::new();
+        for part in eventlogs.chunks(VERSIONS_ROWS_MAX) {
+            let (statement, size) = FIND_EVENTLOGS.for_at_least(part.len());
+            let last = part.last().map_or(&[][..], std::slice::from_ref);
+            let filled = part.iter().chain(last.iter().cycle()).take(size);
+            let values: Vec<_> = filled
+                .flat_map(|log| [Value::Text(log.domain.as_str()), Value::Text(log.pid.as_str())])
+                .collect();
+            for row in self.rows(&statement, &values).await? {
+                exist.insert(Eventlog { domain: row.name(0, Domain::parse)?, pid: row.name(1, Pid::parse)? });
+            }
+        }
+        let found = wanted.into_iter().zip(eventlogs).filter(|(_, log)| exist.contains(log));
+        Ok(found.map(|(wanted, _)| wanted).collect())
+    }
+
     /// Those of `ids` that are in the log.
     pub(crate) async fn taken(&mut self, ids: &[&EventId]) -> Result<HashMap<EventId, Taken>, Error> {
         let mut found = HashMap::new();
         for part in ids.chunks(TEMPLATE_ROWS_MAX) {
             // Repeating the last id fills up the next larger size: one statement in place of several.
-            let (statement, size) = FIND_IDS.for_at_most(part.len().next_power_of_two());
+            let (statement, size) = FIND_IDS.for_at_least(part.len());
             let last = part.last().map_or("", |id| id.as_str());
             let mut values: Vec<_> = part.iter().map(|id| Value::Text(id.as_str())).collect();
             values.resize(size, Value::Text(last));
@@ -191,7 +308,7 @@ impl Session {
         Ok(found)
     }
 
-    /// Inserts events that have their places, with their links.
+    /// Inserts events that have their places, without their links.
     pub(crate) async fn insert_events(&mut self, events: &[&Prepared]) -> Result<(), Error> {
         let mut rest = events;
         while !rest.is_empty() {
@@ -205,6 +322,11 @@ impl Session {
             self.execute_rows(&INSERT_EVENTS, &[], &rows, &[]).await?;
             rest = others;
         }
+        Ok(())
+    }
+
+    /// Inserts the links of events that have their places.
+    pub(crate) async fn insert_links(&mut self, events: &[&Prepared]) -> Result<(), Error> {
         let linked = || events.iter().map(|prepared| &prepared.event);
         let eids: Vec<_> = linked()
             .flat_map(|event| {
@@ -242,4 +364,9 @@ fn event_row(prepared: &Prepared) -> [Value<'_>; 14] {
         Value::Text(event.data.as_str()),
         Value::Integer(i64::from(!event.eids.is_empty() || !event.cpids.is_empty())),
     ]
+}
+
+/// Whether SQLite's claim found the head elsewhere: it then puts nothing where a position must be.
+fn is_moved(error: &Error) -> bool {
+    matches!(error, Error::Database(database) if database.message().contains("log_head.position"))
 }

@@ -14,15 +14,18 @@ use crate::write::settlement::{ORPHANS, OrphanRun, Outcome, RUN_POSITIONS_MAX, R
 /// Characters of a consumer that the tables hold.
 const CONSUMER_CHARS_MAX: usize = 255;
 
-static FENCE: Template = Template::each(
-    include_str!("../../../sql/sqlite/consumer_slot/settle.sql"),
+static FENCE: Template = Template::passing(
+    &[include_str!("../../../sql/sqlite/consumer_slot/settle.sql")],
     include_str!("../../../sql/mysql/consumer_slot/settle.sql"),
 );
-static INSERT: Template = Template::same(include_str!("../../../sql/event_published/insert.sql"));
-static FIND: Template = Template::same(include_str!("../../../sql/event_published/find.sql"));
-static REPLACE_RETRIES: Template = Template::same(include_str!("../../../sql/event_retry/replace.sql"));
-static DELETE_RETRIES: Template = Template::same(include_str!("../../../sql/event_retry/delete.sql"));
-static REPLACE_PARKED: Template = Template::same(include_str!("../../../sql/event_parked/replace.sql"));
+static INSERT: Template = Template::passing(
+    &[include_str!("../../../sql/sqlite/event_published/insert.sql")],
+    include_str!("../../../sql/mysql/event_published/insert.sql"),
+);
+static FIND: Template = Template::same(&[include_str!("../../../sql/event_published/find.sql")]);
+static REPLACE_RETRIES: Template = Template::same(&[include_str!("../../../sql/event_retry/replace.sql")]);
+static DELETE_RETRIES: Template = Template::same(&[include_str!("../../../sql/event_retry/delete.sql")]);
+static REPLACE_PARKED: Template = Template::same(&[include_str!("../../../sql/event_parked/replace.sql")]);
 
 /// Whether all slots were this hub's, so that the settlements were written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +116,7 @@ impl Session {
     ) -> Result<HashSet<Position>, Error> {
         let mut found = HashSet::new();
         for part in firsts.chunks(TEMPLATE_ROWS_MAX) {
-            let (statement, size) = FIND.for_at_most(part.len().next_power_of_two());
+            let (statement, size) = FIND.for_at_least(part.len());
             let last = part.last().map_or(0, |position| position.0);
             let mut values = vec![Value::Integer(i64::from(group.0))];
             values.extend(part.iter().map(|position| Value::number(position.0)));

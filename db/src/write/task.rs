@@ -163,16 +163,18 @@ impl Task {
     /// One try, after which the session is either in no transaction or gone.
     async fn attempt(&mut self, batch: &mut Batch, care: Care) -> Result<Decision, Trouble> {
         let mut session = self.session().await?;
-        let outcome =
-            match tokio::time::timeout(TRY_WITHIN, self.log.attempt(&mut session, batch, care)).await {
-                Ok(Ok(done)) => {
-                    self.session = Some(session);
-                    return Ok(done);
-                }
-                Ok(Err(trouble)) => trouble,
-                // The session is dropped: nobody knows what is under way in it.
-                Err(_) => return Err(Trouble::Engine(late())),
-            };
+        let trying = tokio::time::timeout(TRY_WITHIN, self.log.attempt(&mut session, batch, care));
+        let outcome = match trying.await {
+            Ok(Ok(decision)) => {
+                self.session = Some(session);
+                return Ok(decision);
+            }
+            Ok(Err(trouble)) => trouble,
+            Err(_) => Trouble::Engine(late()),
+        };
+        if session.in_doubt() {
+            self.log.doubt(batch);
+        }
         self.keep(session, &outcome).await;
         if let Trouble::HeadMoved = outcome {
             self.catch_up().await?;
@@ -194,6 +196,8 @@ impl Task {
 
     /// Rolls back and keeps the session for the next try, unless it is lost or in doubt.
     pub(crate) async fn keep(&mut self, mut session: Session, trouble: &Trouble) {
+        // After a lost connection or a late answer nobody knows what is under way in it.
+        // After a lost connection or a late answer nobody knows what is under way in it.
         let lost = matches!(trouble, Trouble::Engine(error) if classify(error) == Failure::Lost);
         if lost || session.in_doubt() {
             return;

@@ -1,0 +1,5 @@
+INSERT INTO event_cpid (position, domain, pid) SELECT * FROM (VALUES
+-- each row, joined by ,
+  (?, ?, ?)
+-- end
+) WHERE column1 IS NOT NULL

@@ -1,0 +1,5 @@
+INSERT INTO event_eid (position, eid) SELECT * FROM (VALUES
+-- each row, joined by ,
+  (?, ?)
+-- end
+) WHERE column1 IS NOT NULL
