@@ -75,7 +75,9 @@ fn run(cli: Cli, matches: &ArgMatches) -> Outcome {
     let mut output = Output::standard(cli.place.format());
     let outcome = runtime.block_on(Box::pin(cli.command.run(matches, &cli.place, &mut output)));
     // What was written before a failure is part of the result, too.
-    outcome.and(output.flush())
+    let flushed = output.flush();
+    outcome?;
+    flushed
 }
 
 #[cfg(test)]

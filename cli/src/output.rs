@@ -6,8 +6,11 @@
 
 use std::fmt::Write as _;
 use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd;
 
 use serde::Serialize;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use crate::failure::{Failure, Outcome, writing};
 
@@ -105,6 +108,27 @@ pub(crate) fn json_line(record: &impl Serialize) -> Outcome<Vec<u8>> {
     line.iter_mut().filter(|byte| matches!(**byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
     line.push(b'\n');
     Ok(line)
+}
+
+/// Waits until nobody reads standard output any more. If it is a file or a terminal, that is never.
+///
+/// Without it, a command that waits for events would learn of a closed pipe only with the next one.
+///
+/// Cancel safe.
+pub(crate) async fn reader_gone() {
+    #[expect(
+        deprecated,
+        reason = "the descriptor is our own and stays open; the new function is unsafe code"
+    )]
+    let pipe = io::stdout()
+        .as_fd()
+        .try_clone_to_owned()
+        .and_then(|pipe| AsyncFd::with_interest(pipe, Interest::ERROR));
+    match &pipe {
+        // Only its end makes a pipe that is written to report an error.
+        Ok(pipe) if pipe.ready(Interest::ERROR).await.is_ok() => {}
+        Ok(_) | Err(_) => std::future::pending().await,
+    }
 }
 
 /// A note for people that is not part of the result. It goes to standard error, and a standard

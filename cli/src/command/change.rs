@@ -56,7 +56,7 @@ impl Shown for Changed {
     fn for_people(&self) -> String {
         match self.changed {
             0 => "nothing to do: it was so already".to_owned(),
-            changed => format!("{changed} {}", self.what),
+            changed => format!("{}: {changed}", self.what),
         }
     }
 }
@@ -68,7 +68,7 @@ pub(crate) async fn delete(args: DeleteArgs, place: &Place, output: &mut Output)
         DeleteArgs::Event { id } => spoke.delete_event(&id).await?,
         DeleteArgs::Eventlog { domain, pid } => spoke.delete_eventlog(&domain, &pid).await?,
     };
-    output.show(&Changed { changed, what: "deleted" })
+    output.show(&Changed { changed, what: "events deleted" })
 }
 
 /// Adds or removes links and says how many were not so before.

@@ -4,6 +4,7 @@
 //! output. With it, a command decides. Every end, also by a signal, waits until all answers are
 //! settled: nothing that was printed stays unanswered, and what was not handled goes to others.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use super::exec::{self, Ended};
 use super::follow::{Idle, Span};
 use crate::connect::connect;
 use crate::failure::{Failure, Outcome};
-use crate::output::{Output, json_line, note};
+use crate::output::{Output, json_line, note, reader_gone};
 use crate::place::Place;
 use crate::stop;
 
@@ -62,8 +63,10 @@ pub(crate) async fn run(args: ConsumeArgs, place: &Place, output: &mut Output) -
     let stop = stop::on_signal(&mut tasks)?;
     let spoke = connect(place).await?;
 
-    let at_once =
-        args.concurrency.unwrap_or(if args.exec.is_some() { COMMANDS_AT_ONCE } else { PRINTED_AT_ONCE });
+    let at_once = args.concurrency.unwrap_or(match args.exec {
+        Some(_) => COMMANDS_AT_ONCE,
+        None => PRINTED_AT_ONCE,
+    });
     // What is in hand beyond the last event that is wanted would only be kept from other members.
     let at_once = args.span.max.map_or(at_once, |max| at_once.min(u32::try_from(max).unwrap_or(u32::MAX)));
     let mut consumer = spoke.consumer(args.domain).names(args.names).from(args.span.from).credit(at_once);
@@ -127,10 +130,12 @@ impl Limits {
 
 /// Prints events and acknowledges those that the output has taken.
 async fn print(deliveries: &mut DeliveryStream, limits: &mut Limits, output: &mut Output) -> Outcome<Over> {
+    let mut gone = pin!(reader_gone());
     while !limits.is_enough() {
         let first = tokio::select! {
             biased;
             () = limits.stop.cancelled() => return Ok(Over::Enough),
+            () = &mut gone => return Err(Failure::OutputClosed),
             first = deliveries.next() => first,
             () = limits.idle.over() => return Ok(Over::Enough),
         };

@@ -3,6 +3,7 @@
 //! `tail` shows everything that is stored, `subscribe` what is published in one domain. Neither
 //! takes anything away from anybody.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use clap::Args;
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::connect::connect;
 use crate::failure::{Failure, Outcome};
-use crate::output::{Output, note};
+use crate::output::{Output, note, reader_gone};
 use crate::parse;
 use crate::place::Place;
 use crate::stop;
@@ -90,11 +91,13 @@ async fn follow(
     let spoke = connect(place).await?;
     let head = spoke.welcome().head;
     let mut told = spoke.subscribe(wanted.from(span.from)).await?;
+    let mut gone = pin!(reader_gone());
     let mut printer = Printer { output, names, left: span.max, idle: Idle::new(span.idle_exit), head };
     while printer.left != Some(0) {
         let next = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(()),
+            () = &mut gone => return Err(Failure::OutputClosed),
             next = told.next() => next,
             () = printer.idle.over() => return Ok(()),
         };

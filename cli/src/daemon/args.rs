@@ -84,10 +84,10 @@ struct LimitArgs {
     /// Connections in all [default: 4096]
     #[arg(long, value_name = "N", env = "EVENTFLOW_CONNECTIONS_MAX", hide_env_values = true)]
     connections_max: Option<usize>,
-    /// Connections that have not said who they are yet [default: 256]
+    /// Connections that have not said who they are yet [default: 512]
     #[arg(long, value_name = "N", env = "EVENTFLOW_UNAUTHENTICATED_MAX", hide_env_values = true)]
     unauthenticated_max: Option<usize>,
-    /// The same from one address [default: 128]
+    /// The same from one address [default: 256]
     #[arg(long, value_name = "N", env = "EVENTFLOW_UNAUTHENTICATED_PER_ADDRESS_MAX", hide_env_values = true)]
     unauthenticated_per_address_max: Option<usize>,
     /// Time for a TLS handshake [default: 5]
@@ -326,5 +326,20 @@ mod tests {
         );
         assert_eq!(settle(&[]).unwrap().config.health.as_deref(), Some("127.0.0.1:50002"));
         assert_eq!(settle(&["--health", "off"]).unwrap().config.health, None);
+    }
+    #[test]
+    fn the_help_names_the_defaults_that_there_are() {
+        let settings = serde_json::to_value(settle(&[]).unwrap().chosen).unwrap();
+        let command = Line::command();
+        for row in settings.as_array().unwrap() {
+            let setting = row["setting"].as_str().unwrap();
+            if ["data", "database", "passphrase-file"].contains(&setting) {
+                continue;
+            }
+            let option = command.get_arguments().find(|option| option.get_long() == Some(setting)).unwrap();
+            let help = option.get_help().unwrap().to_string();
+            let default = format!("[default: {}", row["value"].as_str().unwrap());
+            assert!(help.contains(&default), "--{setting}: {help} should say {default}");
+        }
     }
 }

@@ -11,7 +11,7 @@ impl Shown for Event {
     fn for_people(&self) -> String {
         format!(
             "{:>8}  {}  {}/{} v{}  {}  {}",
-            self.position,
+            self.position.0,
             self.timestamp,
             self.domain,
             self.pid,
