@@ -196,10 +196,12 @@ impl Line {
     }
 }
 
+/// What was tried more than once has a run of its own, like everything but a success.
 fn joins(run: &Run, how: &Settled, last: Position) -> bool {
     matches!((&run.outcome, &how.outcome), (Outcome::Success, Outcome::Success))
         && run.consumer == how.consumer
-        && run.attempts == how.attempts
+        && run.attempts == Attempt(1)
+        && how.attempts == Attempt(1)
         && last.0 - run.first.0 <= RUN_POSITIONS_MAX
 }
 
@@ -266,6 +268,16 @@ mod tests {
         let (runs, moved) = line.flush(Position(60));
         assert_eq!(spans(&runs), [(11, 11, 1), (12, 13, 2)]);
         assert_eq!(moved.cursor, Position(60));
+    }
+
+    #[test]
+    fn what_was_tried_more_than_once_has_a_run_of_its_own() {
+        let mut line = line();
+        for position in [11, 12, 13] {
+            line.take(Position(position));
+            line.settle(Position(position), Settled { attempts: Attempt(2), ..done_by("a") });
+        }
+        assert_eq!(spans(&line.flush(Position(13)).0), [(11, 11, 1), (12, 12, 1), (13, 13, 1)]);
     }
 
     #[test]
