@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
+#[global_allocator]
+static A: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn cpu() -> f64 {
     let s = std::fs::read_to_string("/proc/self/stat").unwrap();
     let f: Vec<&str> = s.rsplit(')').next().unwrap().split_whitespace().collect();
@@ -23,7 +25,7 @@ async fn main() {
         config.database = db::DatabaseUrl::parse(url).unwrap();
     }
     config.listen = "127.0.0.1:0".into();
-    config.health = None;
+    config.health = Some("127.0.0.1:50999".into());
     let (tx, rx) = tokio::sync::oneshot::channel();
     let stop = CancellationToken::new();
     let s2 = stop.clone();

@@ -12,4 +12,5 @@
 
 mod conformance;
 mod plans;
+mod process;
 mod tidy;

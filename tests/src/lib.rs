@@ -17,6 +17,9 @@ pub mod database;
 pub mod engine;
 pub mod events;
 pub mod log;
+pub mod process;
+pub mod process_log;
+pub mod server;
 
 use std::future::Future;
 use std::time::Duration;
