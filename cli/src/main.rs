@@ -29,6 +29,11 @@ use crate::logs::LogFormat;
 use crate::output::{Output, complain};
 use crate::place::Place;
 
+/// Events are many small allocations that are made on one thread and freed on another; the system's
+/// allocator spends a fifth of the hub's time on them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// An event hub on SQL: stores each event before it says so, delivers it until it is settled.
 #[derive(Debug, Parser)]
 #[command(name = "eventflow", version, propagate_version = true, max_term_width = 110)]

@@ -41,7 +41,7 @@ impl Commands {
     /// Does what `caller` asks for.
     ///
     /// Dropping the future does not undo a write: it may still commit.
-    pub(crate) async fn run(self, caller: Arc<Caller>, request: Request) -> Result<Reply, Refusal> {
+    pub(crate) async fn run(&self, caller: Arc<Caller>, request: Request) -> Result<Reply, Refusal> {
         match request {
             Request::Append { events, offer, expectations } => {
                 self.append(&caller, events, offer, expectations).await

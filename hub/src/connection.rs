@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use proto::message::{Hello, PROTOCOL_VERSION, Reply, Welcome};
+use proto::message::{Hello, PROTOCOL_VERSION, Reply, Request, Welcome};
 use proto::session::{FromSpoke, HubSession, HubSessionConfig, Violation};
 use proto::{HubId, Refusal, RequestId};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
@@ -45,7 +45,7 @@ const LENGTH_BYTES: usize = 4;
 /// What every connection of a hub has in common.
 #[derive(Debug, Clone)]
 pub(crate) struct Terms {
-    pub(crate) commands: Commands,
+    pub(crate) commands: Arc<Commands>,
     pub(crate) notes: Notes,
     pub(crate) hub: HubId,
     pub(crate) incarnation: u64,
@@ -186,6 +186,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
         let mut told = false;
         loop {
             self.encode();
+            self.give_back().await;
             if self.session.is_finished() && self.pending.is_empty() && !self.unflushed {
                 return Ended::Closed;
             }
@@ -205,7 +206,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
                     self.answered(id, outcome);
                     Ok(())
                 }
-                Happened::Written(written) => self.written(written).await,
+                Happened::Written(written) => self.written(written),
                 Happened::Time => self.time(),
                 Happened::Going => {
                     told = true;
@@ -284,9 +285,15 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
         match said {
             FromSpoke::Hello(hello) => return self.hello(&hello).await,
             FromSpoke::Request { id, body } => {
-                let commands = self.terms.commands.clone();
+                let commands = Arc::clone(&self.terms.commands);
                 let caller = Arc::clone(&self.caller);
-                self.running.push(Box::pin(async move { (id, commands.run(caller, body).await) }));
+                self.running.push(match body {
+                    // The one that must be cheap: its future holds nothing of the other requests'.
+                    Request::Append { events, offer, expectations } => Box::pin(async move {
+                        (id, commands.append(&caller, events, offer, expectations).await)
+                    }),
+                    body => Box::pin(async move { (id, commands.run(caller, body).await) }),
+                });
             }
             FromSpoke::Answers(answers) => dispatcher.answers(self.caller.connection, answers).await,
             FromSpoke::Credit { listener, events } => {
@@ -365,7 +372,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
         }
     }
 
-    async fn written(&mut self, written: std::io::Result<Wrote>) -> Result<(), Ended> {
+    fn written(&mut self, written: std::io::Result<Wrote>) -> Result<(), Ended> {
         self.write_by = Instant::now() + self.terms.write_within;
         match written? {
             Wrote::Some(bytes) => {
@@ -378,11 +385,16 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
             }
             Wrote::All => self.unflushed = false,
         }
-        if self.pending.is_empty() && self.session.unsent_messages() == 0 && self.underway.0 > 0 {
+        Ok(())
+    }
+
+    /// Tells the dispatcher of the room that there is again, also where a push was for a listener
+    /// that leaves and was not sent.
+    async fn give_back(&mut self) {
+        if self.underway.0 > 0 && self.pending.is_empty() && self.session.unsent_messages() == 0 {
             let (events, bytes) = std::mem::take(&mut self.underway);
             self.terms.commands.dispatcher.written(self.caller.connection, events, bytes).await;
         }
-        Ok(())
     }
 }
 

@@ -232,7 +232,7 @@ impl Starting {
             running.rest.spawn(health::serve(listener, state, rest_stop));
         }
         let terms = Terms {
-            commands,
+            commands: Arc::new(commands),
             notes,
             hub: self.hub.clone(),
             incarnation: head.incarnation,

@@ -7,7 +7,7 @@ use proto::{Expectation, NewEvent, Refusal, ServiceName};
 use super::{Caller, Commands};
 
 impl Commands {
-    pub(super) async fn append(
+    pub(crate) async fn append(
         &self,
         caller: &Caller,
         events: Vec<NewEvent>,

@@ -110,11 +110,6 @@ impl Desk {
         self.groups.entry(recovered.group.id).or_insert_with(|| Group::new(recovered, rules, now));
     }
 
-    /// Whether a group is here.
-    pub(super) fn has_group(&self, group: GroupId) -> bool {
-        self.groups.contains_key(&group)
-    }
-
     /// Drops a group that is not this hub's any more.
     pub(super) fn drop_group(&mut self, group: GroupId) {
         self.groups.remove(&group);
@@ -248,12 +243,8 @@ impl Desk {
 
     /// When [`Desk::pump`] must be called again at the latest.
     pub(super) fn wake_at(&self, now: Timestamp) -> Timestamp {
-        let flushes = self.groups.values().filter_map(|group| group.wake_at());
-        flushes
-            .chain(self.orphans.due_at())
-            .min()
-            .unwrap_or(Timestamp::default().plus(Duration::MAX))
-            .min(now.plus(EXPIRE_EVERY))
+        let groups = self.groups.values().filter_map(Group::wake_at);
+        groups.chain(self.orphans.due_at()).fold(now.plus(EXPIRE_EVERY), Timestamp::min)
     }
 
     /// Sends nothing more out; answers are still taken and recorded.
