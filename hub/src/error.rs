@@ -87,7 +87,11 @@ impl HubError {
             Self::DataFolder(error) => error.exit_code(),
             Self::Passphrase(error) => error.exit_code(),
             Self::Identity(error) => error.exit_code(),
-            Self::Open(OpenError::Lax { .. } | OpenError::Unsupported { .. }) => CONFIGURATION,
+            // Starting it again would not help: it was given the wrong database or is the wrong program.
+            Self::Open(OpenError::Lax { .. } | OpenError::Unsupported { .. })
+            | Self::Migrate(
+                MigrateError::Newer { .. } | MigrateError::Changed { .. } | MigrateError::Foreign { .. },
+            ) => CONFIGURATION,
             Self::Open(OpenError::Unreachable { .. } | OpenError::Failed { .. })
             | Self::AnotherHub { .. }
             | Self::Database(_)

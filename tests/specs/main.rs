@@ -10,6 +10,7 @@
     reason = "a spec fails by panicking"
 )]
 
+mod bad_input;
 mod conformance;
 mod plans;
 mod process;

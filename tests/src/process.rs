@@ -260,3 +260,9 @@ pub fn signal(name: &str, pid: u32) {
         std::process::Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap();
     assert!(sent.success(), "kill -{name} {pid}");
 }
+
+/// Makes a file readable for its owner only.
+pub fn private(path: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use sqlx::{Connection, MySqlConnection};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
@@ -56,6 +57,13 @@ impl DatabaseServer {
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         self.url.replace("{}", database)
+    }
+
+    /// Runs a statement on it.
+    pub async fn execute(&self, statement: &'static str) {
+        let mut connection = MySqlConnection::connect(&self.url("")).await.unwrap();
+        sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
     }
 
     /// Kills it (`kill -9`).
