@@ -12,6 +12,7 @@ mod story;
 
 use clap::{ArgMatches, Subcommand};
 
+use crate::bench::{self, BenchArgs};
 use crate::daemon::{self, HubArgs};
 use crate::demo;
 use crate::export::{self, ExportArgs};
@@ -76,6 +77,8 @@ pub(crate) enum Command {
     Migrate,
     /// Test whether the database keeps what eventflow promises with it
     Doctor,
+    /// Measure how fast a hub is on a database, against what that database can do
+    Bench(BenchArgs),
     /// Certificates
     #[command(subcommand)]
     Certs(CertsArgs),
@@ -104,6 +107,7 @@ impl Command {
             Self::Export(args) => export::run(args, place, output).await,
             Self::Migrate => database::migrate(place, output).await,
             Self::Doctor => database::doctor(place, output).await,
+            Self::Bench(args) => bench::run(args, place, output).await,
             Self::Certs(args) => database::certs(&args, place, output).await,
         }
     }

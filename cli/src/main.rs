@@ -4,6 +4,8 @@
 //! what a command that did not work ends with.
 
 mod command;
+
+mod bench;
 mod daemon;
 mod demo;
 mod export;
@@ -66,7 +68,7 @@ fn run(cli: Cli, matches: &ArgMatches) -> Outcome {
     let quiet = match cli.command {
         Command::Hub(_) => None,
         // Its failures are part of the story and told there.
-        Command::Demo => Some("error"),
+        Command::Demo | Command::Bench(_) => Some("error"),
         _ => Some("warn"),
     };
     if let Some(quiet) = quiet {

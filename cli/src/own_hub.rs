@@ -43,6 +43,11 @@ impl OwnHub {
         self.ready.address
     }
 
+    /// Where health and metrics are served.
+    pub(crate) fn health(&self) -> Option<SocketAddr> {
+        self.ready.health
+    }
+
     /// The data folder.
     pub(crate) fn data(&self) -> &Path {
         &self.data

@@ -11,11 +11,13 @@ use crate::write::session::Session;
 
 const CLEAR: Statement = Statement::same(include_str!("../../../sql/event/clear.sql"));
 
-/// A connection that only inserts. It takes a log without events, and leaves one.
+/// A connection that only inserts, after the end of the log, and takes it all away at the end. Nobody
+/// else may write meanwhile.
 #[derive(Debug)]
 pub struct Ceiling {
     session: Session,
     place: String,
+    start: Position,
     last: Position,
 }
 
@@ -23,7 +25,7 @@ impl Database {
     /// A connection to measure the database with.
     ///
     /// # Errors
-    /// [`OpenError::Failed`] if the log has events, or the database fails.
+    /// [`OpenError::Failed`] if there is no log, or the database fails.
     pub async fn ceiling(&self) -> Result<Ceiling, OpenError> {
         self.check_schema().await?;
         let place = self.url().to_string();
@@ -32,16 +34,14 @@ impl Database {
         let mut session = Session::new(connection, self.turn().clone());
         let head = session.head().await.map_err(|error| failed(reason(&error)))?;
         session.rollback().await.map_err(|error| failed(reason(&error)))?;
-        if head.is_none_or(|head| head.position != Position(0)) {
-            return Err(failed("measuring needs a log without events".to_owned()));
-        }
-        Ok(Ceiling { session, place, last: Position(0) })
+        let start = head.ok_or_else(|| failed("the log has no head".to_owned()))?.position;
+        Ok(Ceiling { session, place, start, last: start })
     }
 }
 
 impl Ceiling {
     /// Inserts the events of `append` in one transaction. Each is given the next position, and that
-    /// as its version too, so that no two are in each other's way.
+    /// as its version too, so that none is in the way of another.
     ///
     /// # Errors
     /// [`OpenError::Failed`] with what the engine said.
@@ -81,9 +81,10 @@ impl Ceiling {
     /// # Errors
     /// [`OpenError::Failed`] with what the engine said.
     pub async fn finish(mut self) -> Result<(), OpenError> {
+        let start = i64::try_from(self.start.0).unwrap_or(i64::MAX);
         let clear = async {
             self.session.begin().await?;
-            self.session.execute(&CLEAR, &[Value::Integer(0)]).await?;
+            self.session.execute(&CLEAR, &[Value::Integer(start)]).await?;
             self.session.commit().await
         };
         let outcome = clear.await;

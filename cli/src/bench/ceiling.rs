@@ -1,0 +1,51 @@
+//! What the database can do without a hub, with the same rows: the measure for everything else.
+
+use std::time::Duration;
+
+use db::{Append, Database};
+use proto::{ServiceName, Timestamp};
+use tokio::time::Instant;
+
+use super::latency::Latencies;
+use super::load::Maker;
+use crate::failure::{Failure, Outcome};
+
+/// Commits whose duration is measured.
+const BARE_COMMITS: usize = 500;
+
+/// Inserts so many events by one connection, `batch` with each commit, and takes them away again.
+/// Tells how long the inserts took; making the events does not count.
+pub(super) async fn insert(database: &Database, maker: &Maker, events: u64, batch: u64) -> Outcome<Duration> {
+    let publisher = ServiceName::parse("bench-publisher").map_err(Failure::failed)?;
+    let mut ceiling = database.ceiling().await?;
+    let (mut taken, mut number, now) = (Duration::ZERO, 0, clock());
+    while number < events {
+        let until = events.min(number + batch.max(1));
+        let rows = (number..until).map(|number| maker.event(number)).collect::<Outcome<Vec<_>>>()?;
+        let publishers = vec![Some(publisher.clone()); rows.len()];
+        let mut append = Append::new(rows, publishers, now, Vec::new());
+        let start = Instant::now();
+        ceiling.insert(&mut append).await?;
+        taken += start.elapsed();
+        number = until;
+    }
+    ceiling.finish().await?;
+    Ok(taken)
+}
+
+/// How long a commit of one small change takes.
+pub(super) async fn bare_commits(database: &Database) -> Outcome<Latencies> {
+    let mut ceiling = database.ceiling().await?;
+    let mut taken = Vec::new();
+    for _ in 0..BARE_COMMITS {
+        let (start, now) = (Instant::now(), clock());
+        ceiling.commit(now).await?;
+        taken.push(start.elapsed());
+    }
+    ceiling.finish().await?;
+    Latencies::of(taken)
+}
+
+fn clock() -> Timestamp {
+    hub::Clock::system().now()
+}

@@ -1,0 +1,167 @@
+//! The load: publishers with a window of unanswered events each, and members that acknowledge.
+
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use proto::{Data, Domain, EventName, GroupName, NewEvent, Pid};
+use spoke::{Consumer, Spoke};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use crate::failure::{Failure, Outcome};
+use crate::own_hub::OwnHub;
+
+/// Connections that publish.
+pub(super) const PUBLISHERS: usize = 4;
+
+/// Events of one publisher that may be unanswered.
+pub(super) const IN_FLIGHT: usize = 256;
+
+/// Members of the group.
+pub(super) const MEMBERS: usize = 4;
+
+/// Events that one member may hold.
+const MEMBER_CREDIT: u32 = 1_024;
+
+/// Processes that the events belong to.
+const PROCESSES: u64 = 10_000;
+
+/// How often it is looked whether the group is done.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// How long a phase may stand still.
+const STANDSTILL: Duration = Duration::from_secs(60);
+
+/// Makes the events of a benchmark.
+#[derive(Debug, Clone)]
+pub(super) struct Maker {
+    domain: Domain,
+    name: EventName,
+    data_bytes: usize,
+}
+
+impl Maker {
+    /// Events of `domain` with so many bytes of data, at least 9.
+    pub(super) fn new(domain: &str, data_bytes: usize) -> Outcome<Self> {
+        Ok(Self {
+            domain: Domain::parse(domain).map_err(Failure::failed)?,
+            name: EventName::parse("order placed").map_err(Failure::failed)?,
+            data_bytes,
+        })
+    }
+
+    /// The event with this number. The same number gives the same event with another id.
+    pub(super) fn event(&self, number: u64) -> Outcome<NewEvent> {
+        let pid = Pid::parse(&format!("process-{:08}", number % PROCESSES)).map_err(Failure::failed)?;
+        let digits = self.data_bytes.saturating_sub(r#"{"n":""}"#.len());
+        let data = Data::parse(format!(r#"{{"n":"{number:0>digits$}"}}"#)).map_err(Failure::failed)?;
+        let event = NewEvent::new(spoke::generate_id(), self.domain.clone(), pid, self.name.clone());
+        Ok(NewEvent { data, ..event })
+    }
+
+    /// The domain of the events.
+    pub(super) fn domain(&self) -> &Domain {
+        &self.domain
+    }
+}
+
+/// Connects so many services of one kind.
+pub(super) async fn connect(hub: &OwnHub, service: &str, count: usize) -> Outcome<Vec<Spoke>> {
+    let mut spokes = Vec::new();
+    for _ in 0..count {
+        let options = hub.options(service)?.publish_window(IN_FLIGHT);
+        spokes.push(Spoke::connect(options).await?);
+    }
+    Ok(spokes)
+}
+
+/// Publishes so many events over `spokes` and waits for the last answer. Tells how long it took.
+pub(super) async fn publish(spokes: &[Spoke], maker: &Maker, events: u64) -> Outcome<Duration> {
+    let start = Instant::now();
+    let mut publishers = JoinSet::new();
+    for (at, spoke) in (0_u64..).zip(spokes) {
+        let (spoke, maker, step) = (spoke.clone(), maker.clone(), spokes.len().max(1));
+        publishers.spawn(async move {
+            let published = |number| {
+                let (spoke, event) = (&spoke, maker.event(number));
+                async move { spoke.publish(event?).await.map(drop).map_err(Failure::from) }
+            };
+            let events = stream::iter((at..events).step_by(step)).map(published);
+            events.buffer_unordered(IN_FLIGHT).try_for_each(|()| std::future::ready(Ok(()))).await
+        });
+    }
+    while let Some(published) = publishers.join_next().await {
+        published.map_err(Failure::failed)??;
+    }
+    Ok(start.elapsed())
+}
+
+/// A group whose members acknowledge what they get.
+pub(super) struct Group {
+    name: GroupName,
+    members: Vec<Consumer>,
+    settled_before: u64,
+    observer: Spoke,
+}
+
+impl Group {
+    /// Lets `spokes` join; the first one also looks how far the group is.
+    pub(super) async fn join(spokes: &[Spoke], name: &str, domain: &Domain) -> Outcome<Self> {
+        let name = GroupName::parse(name).map_err(Failure::failed)?;
+        let observer = spokes.first().ok_or_else(|| Failure::failed("a group needs members"))?.clone();
+        let mut members = Vec::new();
+        for spoke in spokes {
+            let member = spoke.consumer(domain.clone()).group(name.clone()).credit(MEMBER_CREDIT);
+            members.push(member.concurrency(IN_FLIGHT).any(|_| async { Ok(()) }).start().await?);
+        }
+        let mut group = Self { name, members, settled_before: 0, observer };
+        group.settled_before = group.succeeded().await?;
+        Ok(group)
+    }
+
+    async fn succeeded(&self) -> Outcome<u64> {
+        let reports = self.observer.group(&self.name).await?;
+        Ok(reports.iter().map(|report| report.succeeded).sum())
+    }
+
+    /// Waits until so many events were settled since the group was joined.
+    pub(super) async fn settled(&self, events: u64) -> Outcome {
+        let (mut last, mut moved) = (0, Instant::now());
+        loop {
+            let settled = self.succeeded().await? - self.settled_before;
+            if settled >= events {
+                return Ok(());
+            }
+            if settled > last {
+                (last, moved) = (settled, Instant::now());
+            }
+            if moved.elapsed() > STANDSTILL {
+                return Err(Failure::failed(format_args!(
+                    "{settled} of {events} events were settled, and none for {STANDSTILL:?}"
+                )));
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Leaves the group.
+    pub(super) async fn leave(self) -> Outcome {
+        for member in self.members {
+            member.stop().await?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_has_as_many_bytes_of_data_as_was_asked_for() {
+        let maker = Maker::new("bench", 200).unwrap();
+        for number in [0, 123_456] {
+            assert_eq!(maker.event(number).unwrap().data.as_bytes().len(), 200);
+        }
+    }
+}

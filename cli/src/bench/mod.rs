@@ -1,0 +1,246 @@
+//! `bench`: how fast the hub is on a database, measured against what that database can do.
+//!
+//! One run measures everything, because figures of different minutes cannot be compared: in each
+//! round a hub of its own is published to and consumed from, then it stops and the same rows go
+//! straight into the same database. At the end come the latencies. Hub and clients share the
+//! machine and talk over TLS, as they do elsewhere.
+
+mod ceiling;
+mod commits;
+mod latency;
+mod load;
+mod process;
+mod report;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use db::{Database, DatabaseUrl};
+use hub::HubConfig;
+use indicatif::ProgressBar;
+use proto::Position;
+
+use crate::failure::{Failure, Outcome};
+use crate::output::Output;
+use crate::own_hub::OwnHub;
+use crate::parse;
+use crate::place::Place;
+
+use commits::Commits;
+use load::{Group, MEMBERS, Maker, PUBLISHERS};
+use report::{Rate, Report};
+
+/// What to measure.
+#[derive(Debug, Args)]
+#[command(after_long_help = AFTER_HELP)]
+pub(crate) struct BenchArgs {
+    /// Events of one round, published once and once more to be consumed
+    #[arg(long, value_name = "N", default_value = "100000", value_parser = clap::value_parser!(u64).range(1_000..))]
+    events: u64,
+    /// Rounds; the median counts
+    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Bytes of data of each event
+    #[arg(long, value_name = "N", default_value = "200", value_parser = clap::value_parser!(u32).range(9..100_000))]
+    data_bytes: u32,
+    /// Events a second for the end-to-end latency
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u32).range(1..))]
+    rate: u32,
+    /// How long that rate is kept up
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = parse::seconds)]
+    lasting: Duration,
+}
+
+const AFTER_HELP: &str = "\
+Without --database it makes an SQLite file in the data folder and removes it in the end. A database \
+that --database names must have no events; if it is missing, it is made. It keeps the events of the \
+benchmark: drop it afterwards.";
+
+/// Where it is measured.
+struct Bench {
+    args: BenchArgs,
+    folder: tempfile::TempDir,
+    url: DatabaseUrl,
+    progress: ProgressBar,
+}
+
+/// What the rounds found, each as (events a second, processor seconds for 100,000 events).
+#[derive(Default)]
+struct Rounds {
+    publish: Vec<(f64, f64)>,
+    cycle: Vec<(f64, f64)>,
+    ceiling: Vec<(f64, f64)>,
+    batches: Vec<f64>,
+    cycle_batches: Vec<f64>,
+}
+
+/// Measures and reports.
+pub(crate) async fn run(args: BenchArgs, place: &Place, output: &mut Output) -> Outcome {
+    let folder = scratch(&place.data()?)?;
+    let url = match &place.database {
+        Some(_) => place.database()?,
+        None => DatabaseUrl::sqlite(&folder.path().join("eventflow.db")),
+    };
+    let database = Database::open(&url).await?;
+    database.migrate().await?;
+    let events = database.reader().head().await.map_err(Failure::failed)?.position;
+    if events != Position(0) {
+        return Err(Failure::failed(format_args!(
+            "{url} has {events} events; name a database without any: if it is missing, it is made"
+        )));
+    }
+    database.close().await;
+    let progress = ProgressBar::new_spinner();
+    progress.enable_steady_tick(Duration::from_millis(200));
+    let bench = Bench { args, folder, url, progress };
+    let report = bench.measure().await;
+    bench.progress.finish_and_clear();
+    output.show(&report?)
+}
+
+/// A folder beside the data, on the same disk, that is gone afterwards.
+fn scratch(data: &Path) -> Outcome<tempfile::TempDir> {
+    let unmade = |error: std::io::Error| {
+        Failure::configuration(format_args!(
+            "no folder can be made in {}: {error}; name another data folder with --data",
+            data.display()
+        ))
+    };
+    std::fs::create_dir_all(data).map_err(unmade)?;
+    tempfile::Builder::new().prefix("bench-").tempdir_in(data).map_err(unmade)
+}
+
+impl Bench {
+    async fn measure(&self) -> Outcome<Report> {
+        let mut rounds = Rounds::default();
+        process::forget_peak();
+        for round in 1..=self.args.rounds {
+            self.round(round, &mut rounds).await?;
+        }
+        let peak_memory_mib = process::peak_memory_mib();
+        let database = Database::open(&self.url).await?;
+        self.doing("bare commits".to_owned());
+        let bare_commit = ceiling::bare_commits(&database).await?;
+        let log_events = database.reader().head().await.map_err(Failure::failed)?.position.0;
+        let engine = database.engine().clone();
+        database.close().await;
+        let latency = self.latency().await?;
+
+        let (publish, cycle) = (Rate::of(&rounds.publish), Rate::of(&rounds.cycle));
+        let ceiling = Rate::of(&rounds.ceiling);
+        Ok(Report {
+            engine: engine.engine.to_string(),
+            version: engine.version.clone(),
+            settings: engine.settings.into_iter().map(|(name, value)| (name, value.into())).collect(),
+            optimised: !cfg!(debug_assertions),
+            processors: std::thread::available_parallelism().map_or(0, usize::from),
+            data_bytes: self.data_bytes(),
+            events: self.args.events,
+            rounds: self.args.rounds,
+            publishers: PUBLISHERS,
+            in_flight: load::IN_FLIGHT,
+            members: MEMBERS,
+            batch_events: report::median(&rounds.batches),
+            cycle_batch_events: report::median(&rounds.cycle_batches),
+            publish_of_ceiling: publish.per_second / ceiling.per_second,
+            cycle_of_ceiling: cycle.per_second / ceiling.per_second,
+            ceiling,
+            publish,
+            cycle,
+            peak_memory_mib,
+            p50_in_bare_commits: latency.p50_ms / bare_commit.p50_ms,
+            p99_in_bare_commits: latency.p99_ms / bare_commit.p50_ms,
+            bare_commit,
+            rate: self.args.rate,
+            latency,
+            log_events,
+        })
+    }
+
+    /// Publishes, consumes, then inserts the same without a hub.
+    async fn round(&self, round: u32, rounds: &mut Rounds) -> Outcome {
+        let events = self.args.events;
+        let hub = self.hub().await?;
+        let publishers = load::connect(&hub, "bench-publisher", PUBLISHERS).await?;
+        let before = self.commits(&hub).await?;
+
+        self.doing(format!("round {round}: publishing"));
+        let maker = Maker::new("bench", self.data_bytes())?;
+        let used = process::processor_seconds();
+        let taken = load::publish(&publishers, &maker, events).await?;
+        rounds.publish.push(rate(events, taken, process::processor_seconds() - used));
+        let between = self.commits(&hub).await?;
+        let batch = between.mean_since(before);
+        rounds.batches.push(batch);
+
+        self.doing(format!("round {round}: publishing and consuming"));
+        let members = load::connect(&hub, "bench-member", MEMBERS).await?;
+        let cycled = Maker::new("bench-cycle", self.data_bytes())?;
+        let group = Group::join(&members, "bench-member", cycled.domain()).await?;
+        let (start, used) = (tokio::time::Instant::now(), process::processor_seconds());
+        load::publish(&publishers, &cycled, events).await?;
+        group.settled(events).await?;
+        rounds.cycle.push(rate(events, start.elapsed(), process::processor_seconds() - used));
+        rounds.cycle_batches.push(self.commits(&hub).await?.mean_since(between));
+        group.leave().await?;
+        for spoke in publishers.into_iter().chain(members) {
+            spoke.close().await.map_err(Failure::failed)?;
+        }
+        hub.stop().await?;
+
+        self.doing(format!("round {round}: the same without a hub"));
+        let database = Database::open(&self.url).await?;
+        let used = process::processor_seconds();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a batch has at most some thousand"
+        )]
+        let taken = ceiling::insert(&database, &maker, events, batch.round() as u64).await?;
+        rounds.ceiling.push(rate(events, taken, process::processor_seconds() - used));
+        database.close().await;
+        Ok(())
+    }
+
+    async fn latency(&self) -> Outcome<latency::Latencies> {
+        self.doing(format!("{} events a second", self.args.rate));
+        let hub = self.hub().await?;
+        let (publisher, member) = (hub.connect("bench-publisher").await?, hub.connect("bench-member").await?);
+        let maker = Maker::new("bench-latency", self.data_bytes())?;
+        let latency =
+            latency::measure(&publisher, &member, &maker, self.args.rate, self.args.lasting).await?;
+        hub.stop().await?;
+        Ok(latency)
+    }
+
+    /// A hub of this bench on its database.
+    async fn hub(&self) -> Outcome<OwnHub> {
+        OwnHub::start(HubConfig {
+            database: self.url.clone(),
+            listen: "127.0.0.1:0".to_owned(),
+            health: Some("127.0.0.1:0".to_owned()),
+            ..HubConfig::new(PathBuf::from(self.folder.path()))
+        })
+        .await
+    }
+
+    async fn commits(&self, hub: &OwnHub) -> Outcome<Commits> {
+        let address = hub.health().ok_or_else(|| Failure::failed("the hub serves no metrics"))?;
+        Commits::of(address).await
+    }
+
+    fn data_bytes(&self) -> usize {
+        self.args.data_bytes as usize
+    }
+
+    fn doing(&self, what: String) {
+        self.progress.set_message(what);
+    }
+}
+
+/// Events a second, and processor seconds for 100,000 events.
+fn rate(events: u64, taken: Duration, used: f64) -> (f64, f64) {
+    let events = events as f64;
+    (events / taken.as_secs_f64(), used * 100_000.0 / events)
+}
