@@ -5,6 +5,7 @@
 //! come through a bounded queue whose room the dispatcher counts. Reading goes on while writing
 //! waits, so two full sockets cannot block each other.
 
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use proto::message::{Hello, PROTOCOL_VERSION, Reply, Request, Welcome};
+use proto::read::Query;
 use proto::session::{FromSpoke, HubSession, HubSessionConfig, Violation};
 use proto::{HubId, Refusal, RequestId};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
@@ -35,6 +37,12 @@ const FRAMES_PER_TURN: usize = 128;
 
 /// Pushes that are taken from the queue at once.
 const PUSHES_PER_TURN: usize = 512;
+
+/// Reads of one connection that run at a time. More wait for their turn.
+const READS_MAX: usize = 4;
+
+/// Bytes of answers that the peer has not taken. At it no further read of it is started.
+const UNREAD_PAGES_BYTES_MAX: usize = 1 << 20;
 
 /// How long a spoke is asked to wait before it connects again to a hub that stops.
 const GO_AWAY_RETRY: Duration = Duration::from_millis(500);
@@ -105,6 +113,9 @@ pub(crate) struct Connection<S> {
     outbox: mpsc::Receiver<Outgoing>,
     pushes: Vec<Outgoing>,
     running: Running,
+    /// Reads that wait for their turn, and those that run.
+    reads: VecDeque<(RequestId, Query)>,
+    reading: HashSet<RequestId>,
     expires: Instant,
 }
 
@@ -156,6 +167,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
             outbox,
             pushes: Vec::with_capacity(PUSHES_PER_TURN),
             running: FuturesUnordered::new(),
+            reads: VecDeque::new(),
+            reading: HashSet::new(),
             expires,
             terms,
         };
@@ -186,6 +199,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
         let mut told = false;
         loop {
             self.encode();
+            self.start_reads();
             self.give_back().await;
             if self.session.is_finished() && self.pending.is_empty() && !self.unflushed {
                 return Ended::Closed;
@@ -273,7 +287,11 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
     }
 
     async fn frame(&mut self, frame: Option<Result<BytesMut, std::io::Error>>) -> Result<(), Ended> {
-        let frame = frame.ok_or(Ended::Closed)??;
+        let frame = match frame.ok_or(Ended::Closed)? {
+            // A process that ends does not say goodbye.
+            Err(error) if is_hang_up(&error) => return Err(Ended::Closed),
+            frame => frame?,
+        };
         match self.session.handle_frame(&frame, self.now())? {
             Some(said) => self.said(said).await,
             None => Ok(()),
@@ -288,6 +306,10 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
                 let commands = Arc::clone(&self.terms.commands);
                 let caller = Arc::clone(&self.caller);
                 self.running.push(match body {
+                    Request::Read(query) => {
+                        self.reads.push_back((id, query));
+                        return Ok(());
+                    }
                     // The one that must be cheap: its future holds nothing of the other requests'.
                     Request::Append { events, offer, expectations } => Box::pin(async move {
                         (id, commands.append(&caller, events, offer, expectations).await)
@@ -329,10 +351,25 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
     }
 
     fn answered(&mut self, id: RequestId, outcome: Result<Reply, Refusal>) {
-        self.session.reply(id, outcome);
+        self.reply(id, outcome);
         // Requests that were stored together are answered together.
         while let Some(Some((id, outcome))) = self.running.next().now_or_never() {
-            self.session.reply(id, outcome);
+            self.reply(id, outcome);
+        }
+    }
+
+    fn reply(&mut self, id: RequestId, outcome: Result<Reply, Refusal>) {
+        self.reading.remove(&id);
+        self.session.reply(id, outcome);
+    }
+
+    /// Starts reads that wait, as far as the peer takes their pages.
+    fn start_reads(&mut self) {
+        while self.reading.len() < READS_MAX && self.session.unsent_bytes() < UNREAD_PAGES_BYTES_MAX {
+            let Some((id, query)) = self.reads.pop_front() else { return };
+            let commands = Arc::clone(&self.terms.commands);
+            self.reading.insert(id);
+            self.running.push(Box::pin(async move { (id, commands.read(&query).await) }));
         }
     }
 
@@ -396,6 +433,11 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
             self.terms.commands.dispatcher.written(self.caller.connection, events, bytes).await;
         }
     }
+}
+
+fn is_hang_up(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
 }
 
 /// Writes some of what is pending, or flushes what was written. Cancel safe: what was written is

@@ -7,7 +7,7 @@ use proto::read::Query;
 use super::Commands;
 
 impl Commands {
-    pub(super) async fn read(&self, query: &Query) -> Result<Reply, Refusal> {
+    pub(crate) async fn read(&self, query: &Query) -> Result<Reply, Refusal> {
         self.reader.page(query).await.map(Reply::Page).map_err(crate::refuse::read)
     }
 }
