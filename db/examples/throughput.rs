@@ -2,10 +2,12 @@
 //!
 //! `cargo run --release -p eventflow-db --example throughput -- sqlite:/tmp/t.db [EVENTS] [CALLERS] [PIDS]`
 
-#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program for people who measure")]
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a program for people who measure"
+)]
 
 use eventflow_db::{Append, Database, DatabaseUrl, WriterOptions};
 use proto::{Data, Domain, EventId, EventName, HubId, NewEvent, Pid, ServiceName, Timestamp};
@@ -27,6 +29,13 @@ fn append(events: Vec<NewEvent>) -> Append {
     Append::new(events, publishers, Timestamp::from_millis(1_700_000_000_000).unwrap(), Vec::new())
 }
 
+/// Processor time that this process has used, in seconds.
+fn processor_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let ticks = stat.split_whitespace().skip(13).take(2).filter_map(|ticks| ticks.parse::<f64>().ok());
+    ticks.sum::<f64>() / 100.0
+}
+
 #[tokio::main]
 async fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -38,18 +47,23 @@ async fn main() {
     println!("{:?}", database.engine());
 
     let mut best: f64 = 0.0;
-    for batch in [100, 500, 1_000] {
+    // The best plain rate of another run, on a database that was empty too.
+    let before = std::env::var("PLAIN").ok().and_then(|rate| rate.parse::<f64>().ok());
+    best = before.unwrap_or(best);
+    let batch = std::env::var("BATCH").ok().and_then(|rows| rows.parse().ok()).unwrap_or(500);
+    for batch in [batch; 1].into_iter().filter(|_| before.is_none()) {
         let mut ceiling = database.ceiling().await.unwrap();
         let mut batches: Vec<_> = (0..events / batch)
             .map(|at| append((0..batch).map(|n| event(at * batch + n, pids)).collect()))
             .collect();
-        let start = Instant::now();
+        let (start, used) = (Instant::now(), processor_seconds());
         for batch in &mut batches {
             ceiling.insert(batch).await.unwrap();
         }
         let rate = events as f64 / start.elapsed().as_secs_f64();
         best = best.max(rate);
-        println!("plain inserts, batches of {batch}: {rate:.0}/s");
+        let used = (processor_seconds() - used) * 100_000.0 / events as f64;
+        println!("plain inserts, batches of {batch}: {rate:.0}/s, {used:.2} s of processor for 100,000");
         ceiling.finish().await.unwrap();
     }
 
@@ -65,24 +79,28 @@ async fn main() {
         }
         println!("{batches} commits");
     });
-    let next = Arc::new(AtomicUsize::new(0));
     let mut callers_running = JoinSet::new();
-    let start = Instant::now();
-    for _ in 0..callers {
-        let (writer, next) = (writer.clone(), Arc::clone(&next));
+    // Made beforehand, as for the plain inserts, and in the order of their ids.
+    let mut shares: Vec<Vec<Append>> = (0..callers).map(|_| Vec::new()).collect();
+    for number in 0..events {
+        shares[number % callers].push(append(vec![event(number, pids)]));
+    }
+    let (start, used) = (Instant::now(), processor_seconds());
+    for share in shares {
+        let writer = writer.clone();
         callers_running.spawn(async move {
-            loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= events {
-                    return;
-                }
-                writer.append(append(vec![event(number, pids)])).await.unwrap();
+            for append in share {
+                writer.append(append).await.unwrap();
             }
         });
     }
     while callers_running.join_next().await.is_some() {}
     let rate = events as f64 / start.elapsed().as_secs_f64();
-    println!("writer, {callers} callers: {rate:.0}/s, {:.2} of the best plain inserts", rate / best);
+    let used = (processor_seconds() - used) * 100_000.0 / events as f64;
+    println!(
+        "writer, {callers} callers: {rate:.0}/s, {:.2} of the best plain inserts, {used:.2} s of processor for 100,000",
+        rate / best
+    );
     stop.cancel();
     drop(writer);
     while tasks.join_next().await.is_some() {}

@@ -1,4 +1,4 @@
-INSERT INTO event_cpid (position, domain, pid) SELECT * FROM (VALUES
+INSERT OR FAIL INTO event_cpid (position, domain, pid) SELECT * FROM (VALUES
 -- each row, joined by ,
   (?, ?, ?)
 -- end

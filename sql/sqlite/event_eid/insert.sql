@@ -1,4 +1,4 @@
-INSERT INTO event_eid (position, eid) SELECT * FROM (VALUES
+INSERT OR FAIL INTO event_eid (position, eid) SELECT * FROM (VALUES
 -- each row, joined by ,
   (?, ?)
 -- end
