@@ -20,6 +20,7 @@ pub mod log;
 pub mod process;
 pub mod process_log;
 pub mod server;
+pub mod wire;
 
 use std::future::Future;
 use std::time::Duration;
