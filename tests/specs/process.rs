@@ -203,9 +203,10 @@ on_every_engine! {
         hub.terminate().await;
     }
 
-    async fn a_hub_that_is_asked_to_stop_ends_well_and_starts_again_at_once(database: &TestDatabase) {
+    async fn a_hub_that_is_asked_to_stop_waits_for_nothing_but_what_is_in_hand(database: &TestDatabase) {
         let place = Place::on(database);
-        let hub = place.hub(&[]).await;
+        // It may wait for an hour, but nobody has anything.
+        let hub = place.hub(&["--drain", "3600"]).await;
         place.done(&["publish", "order", "1", "placed", "{\"total\":42}"]).await;
         assert_eq!(hub.terminate().await, Some(0));
         let again = within("the next hub", place.hub(&[])).await;

@@ -131,13 +131,15 @@ impl DispatchTask {
         let mut until = None;
         loop {
             let wake = self.clock.instant(self.desk.wake_at(self.clock.now()));
+            // Once the last handle is gone an empty queue is always ready, and nothing else had a turn.
+            let asked = !self.inputs.is_closed() || !self.inputs.is_empty();
             tokio::select! {
                 biased;
                 () = stop.cancelled(), if until.is_none() => {
                     self.desk.close();
                     until = Some(self.clock.now().plus(drain));
                 }
-                _ = self.inputs.recv_many(&mut batch, INPUTS_PER_TURN) => {
+                _ = self.inputs.recv_many(&mut batch, INPUTS_PER_TURN), if asked => {
                     batch.drain(..).for_each(|input| self.input(input));
                 }
                 Some(done) = self.work.next() => self.done(done),
