@@ -20,6 +20,7 @@ use db::{Database, DatabaseUrl};
 use hub::HubConfig;
 use indicatif::ProgressBar;
 use proto::Position;
+use tokio::time::Instant;
 
 use crate::failure::{Failure, Outcome};
 use crate::output::Output;
@@ -114,6 +115,7 @@ fn scratch(data: &Path) -> Outcome<tempfile::TempDir> {
 impl Bench {
     async fn measure(&self) -> Outcome<Report> {
         let mut rounds = Rounds::default();
+        let others = Others::start();
         process::forget_peak();
         for round in 1..=self.args.rounds {
             self.round(round, &mut rounds).await?;
@@ -135,6 +137,7 @@ impl Bench {
             settings: engine.settings.into_iter().map(|(name, value)| (name, value.into())).collect(),
             optimised: !cfg!(debug_assertions),
             processors: std::thread::available_parallelism().map_or(0, usize::from),
+            processors_of_others: others.processors(),
             data_bytes: self.data_bytes(),
             events: self.args.events,
             rounds: self.args.rounds,
@@ -178,7 +181,7 @@ impl Bench {
         let members = load::connect(&hub, "bench-member", MEMBERS).await?;
         let cycled = Maker::new("bench-cycle", self.data_bytes())?;
         let group = Group::join(&members, "bench-member", cycled.domain()).await?;
-        let (start, used) = (tokio::time::Instant::now(), process::processor_seconds());
+        let (start, used) = (Instant::now(), process::processor_seconds());
         load::publish(&publishers, &cycled, events).await?;
         group.settled(events).await?;
         rounds.cycle.push(rate(events, start.elapsed(), process::processor_seconds() - used));
@@ -236,6 +239,27 @@ impl Bench {
 
     fn doing(&self, what: String) {
         self.progress.set_message(what);
+    }
+}
+
+/// What else the machine has to do, from when it is made.
+struct Others {
+    since: Instant,
+    machine: f64,
+    own: f64,
+}
+
+impl Others {
+    fn start() -> Self {
+        let (machine, own) = (process::machine_seconds(), process::processor_seconds());
+        Self { since: Instant::now(), machine, own }
+    }
+
+    /// Processors that others have used since, on average.
+    fn processors(&self) -> f64 {
+        let machine = process::machine_seconds() - self.machine;
+        let own = process::processor_seconds() - self.own;
+        (machine - own).max(0.0) / self.since.elapsed().as_secs_f64()
     }
 }
 

@@ -48,6 +48,8 @@ pub(super) struct Report {
     pub(super) settings: serde_json::Map<String, serde_json::Value>,
     pub(super) optimised: bool,
     pub(super) processors: usize,
+    /// Processors that others used meanwhile, on average; a database server is one of them.
+    pub(super) processors_of_others: f64,
     pub(super) data_bytes: usize,
     pub(super) events: u64,
     pub(super) rounds: u32,
@@ -106,6 +108,10 @@ impl Shown for Report {
             format!(
                 "peak memory     {:.0} MiB, hub and clients together, with {} events in the log",
                 self.peak_memory_mib, self.log_events
+            ),
+            format!(
+                "meanwhile       others used {:.2} of the processors, a database server included",
+                self.processors_of_others
             ),
         ];
         if !self.optimised {
