@@ -12,6 +12,7 @@
 
 mod bad_input;
 mod conformance;
+mod delivery;
 mod hostile;
 mod plans;
 mod process;

@@ -16,6 +16,7 @@
 pub mod database;
 pub mod engine;
 pub mod events;
+pub mod hub;
 pub mod log;
 pub mod process;
 pub mod process_log;
@@ -25,6 +26,7 @@ pub mod wire;
 use std::future::Future;
 use std::time::Duration;
 
+pub use crate::hub::TestHub;
 pub use database::TestDatabase;
 pub use engine::Engine;
 pub use log::Log;

@@ -1,0 +1,86 @@
+//! A hub in this process: started, stopped and started again as a value.
+
+use db::DatabaseUrl;
+use hub::{HubConfig, Ready};
+use spoke::{Spoke, SpokeOptions};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::events::name;
+use crate::{TestDatabase, within};
+
+/// A running hub with a data folder of its own.
+#[derive(Debug)]
+pub struct TestHub {
+    folder: tempfile::TempDir,
+    database: DatabaseUrl,
+    address: String,
+    stop: CancellationToken,
+    task: JoinSet<()>,
+}
+
+impl TestHub {
+    /// Starts a hub on `database`.
+    pub async fn start(database: &TestDatabase) -> Self {
+        let mut hub = Self {
+            folder: tempfile::tempdir().unwrap(),
+            database: database.url(),
+            address: "127.0.0.1:0".to_owned(),
+            stop: CancellationToken::new(),
+            task: JoinSet::new(),
+        };
+        hub.run().await;
+        hub
+    }
+
+    /// Where it listens, `host:port`. It keeps its port over a restart.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// A spoke of `service` that is connected to it.
+    pub async fn spoke(&self, service: &str) -> Spoke {
+        let options = SpokeOptions::new(name(service), self.folder.path());
+        within("a spoke's connection", Spoke::connect(options)).await.unwrap()
+    }
+
+    /// Stops it in order.
+    pub async fn stop(mut self) {
+        self.end().await;
+    }
+
+    /// Stops it in order and starts it again at the same address.
+    pub async fn restart(&mut self) {
+        self.end().await;
+        self.run().await;
+    }
+
+    /// Drops it where it stands, as a crash would, and starts it again at the same address.
+    pub async fn crash_and_restart(&mut self) {
+        self.task.shutdown().await;
+        self.run().await;
+    }
+
+    async fn end(&mut self) {
+        self.stop.cancel();
+        within("the hub's end", self.task.join_next()).await.unwrap().unwrap();
+    }
+
+    async fn run(&mut self) {
+        let mut config = HubConfig::new(self.folder.path().to_owned());
+        config.database = self.database.clone();
+        config.listen = self.address.clone();
+        config.health = None;
+        config.rules.backoff_first = std::time::Duration::from_millis(20);
+        config.rules.attempts_max = 3;
+        let (ready, started) = oneshot::channel::<Ready>();
+        self.stop = CancellationToken::new();
+        let stop = self.stop.clone();
+        self.task.spawn(async move {
+            hub::run(config, ready, stop).await.unwrap();
+        });
+        self.address = within("the hub's start", started).await.unwrap().address.to_string();
+    }
+}
