@@ -18,6 +18,7 @@ use crate::connect::connect;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Output, Shown, json_line, note};
 use crate::place::Place;
+use crate::progress;
 
 /// What to export and where to.
 #[derive(Debug, Args)]
@@ -48,6 +49,7 @@ pub(crate) async fn run(args: ExportArgs, place: &Place, output: &mut Output) ->
     let spoke = connect(place).await?;
     let head = spoke.welcome().head;
     let mut target = Target::new(&args.file, output)?;
+    let progress = progress::bar(Some(head.0));
     let (mut events, mut through, mut more) = (0, Position::default(), More::Maybe);
     while more == More::Maybe && through < head {
         let page = spoke.log_after(through).await?;
@@ -58,7 +60,9 @@ pub(crate) async fn run(args: ExportArgs, place: &Place, output: &mut Output) ->
             }
         }
         (through, more) = (page.through, page.more);
+        progress.set_position(through.0);
     }
+    progress.finish_and_clear();
     let exported = Exported { file: args.file.display().to_string(), events, through: through.min(head) };
     match target.finish()? {
         // The log itself went to standard output, so this goes beside it.

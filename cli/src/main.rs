@@ -18,6 +18,7 @@ mod output;
 mod own_hub;
 mod parse;
 mod place;
+mod progress;
 mod shown;
 mod stop;
 

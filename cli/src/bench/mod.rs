@@ -27,6 +27,7 @@ use crate::output::Output;
 use crate::own_hub::OwnHub;
 use crate::parse;
 use crate::place::Place;
+use crate::progress;
 
 use commits::Commits;
 use load::{Group, MEMBERS, Maker, PUBLISHERS};
@@ -92,7 +93,7 @@ pub(crate) async fn run(args: BenchArgs, place: &Place, output: &mut Output) -> 
         )));
     }
     database.close().await;
-    let progress = ProgressBar::new_spinner();
+    let progress = progress::bar(None);
     progress.enable_steady_tick(Duration::from_millis(200));
     let bench = Bench { args, folder, url, progress };
     let report = bench.measure().await;

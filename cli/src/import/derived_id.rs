@@ -23,13 +23,13 @@ pub(crate) struct DerivedIds {
 impl DerivedIds {
     /// The id for `event`, whose own id does not matter.
     pub(crate) fn next(&mut self, event: &NewEvent) -> EventId {
+        let millis = event.timestamp.map_or(0, |time| time.millis().max(0));
         let content = event.digest();
         let (key, _) = content.split_first_chunk::<8>().expect("a digest has 16 bytes");
         let equals_before = self.seen.entry(u64::from_le_bytes(*key)).or_insert(0);
         let hash = Sha256::new().chain_update(content).chain_update(equals_before.to_le_bytes()).finalize();
         *equals_before = equals_before.saturating_add(1);
 
-        let millis = event.timestamp.map_or(0, |time| time.millis().max(0));
         // 48 bits of milliseconds last until the year 10889. Version and variant overwrite six bits.
         let time = millis.to_be_bytes().into_iter().skip(2);
         let mut bytes = [0; 16];

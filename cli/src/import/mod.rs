@@ -12,11 +12,10 @@ mod row;
 mod source;
 mod store;
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use proto::Domain;
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -26,6 +25,7 @@ use crate::connect::connect;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Output, Shown, note};
 use crate::place::Place;
+use crate::progress;
 
 use csv_rows::Columns;
 use reading::{BATCHES_WAITING, Read, Reading};
@@ -123,7 +123,7 @@ pub(crate) async fn run(args: ImportArgs, place: &Place, output: &mut Output) ->
         true => None,
         false => Some(Store::new(connect(place).await?, args.persist)),
     };
-    let progress = progress(&source);
+    let progress = progress::bar(source.bytes());
     let reading = Reading::new(source.clone(), columns, args.keep_going, progress.clone());
     let (batches, inbox) = mpsc::channel(BATCHES_WAITING);
     let mut tasks = JoinSet::new();
@@ -216,6 +216,11 @@ fn stop(file: &str, bad: &BadRow) -> Failure {
     ))
 }
 
+/// The end of an import where the file cannot be read any further.
+fn break_off(file: &str, bad: &BadRow) -> Failure {
+    Failure::failed(format_args!("{file}, line {}: {}; the rows before it are done", bad.line, bad.reason))
+}
+
 impl CsvArgs {
     /// Domain and columns for a CSV file; nothing for another.
     fn columns(self, format: RowFormat) -> Outcome<Option<(Domain, Columns)>> {
@@ -235,21 +240,6 @@ impl CsvArgs {
                 "--domain and the --…-column options are for CSV files; JSON Lines name their fields",
             )),
         }
-    }
-}
-
-/// A bar on standard error if that is a terminal, else one that nobody sees.
-fn progress(source: &Source) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    match source.bytes() {
-        Some(bytes) => {
-            let style = "{bar:30} {percent:>3} %  {msg}  {elapsed}, {eta} to go";
-            let style = ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar());
-            ProgressBar::new(bytes).with_style(style)
-        }
-        None => ProgressBar::new_spinner(),
     }
 }
 

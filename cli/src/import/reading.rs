@@ -10,7 +10,7 @@ use super::csv_rows::{Columns, CsvRows, HeaderError};
 use super::json_rows::JsonRows;
 use super::row::{BadRow, Row, RowError};
 use super::source::Source;
-use super::stop;
+use super::{break_off, stop};
 use crate::failure::{Failure, Outcome};
 
 /// Batches that are read ahead. When they are there, reading waits for storing.
@@ -77,22 +77,20 @@ impl Reading {
                     None => Ok(()),
                 },
                 Err(RowError::Bad(bad)) if self.keep_going => to.blocking_send(Read::Bad(bad)),
-                Err(RowError::Bad(bad) | RowError::Broken(bad)) => {
-                    // What came before it is stored all the same. If nobody stores, this says why not.
-                    if !batch.rows.is_empty() {
-                        let _ = to.blocking_send(Read::Rows(batch.rows));
-                    }
+                Err(RowError::Bad(bad)) => {
+                    batch.end(to);
                     return Err(stop(&self.source.name(), &bad));
+                }
+                Err(RowError::Broken(bad)) => {
+                    batch.end(to);
+                    return Err(break_off(&self.source.name(), &bad));
                 }
             };
             if passed_on.is_err() {
                 return Ok(());
             }
         }
-        if !batch.rows.is_empty() {
-            // A receiver that has gone has its own error to report.
-            let _ = to.blocking_send(Read::Rows(batch.rows));
-        }
+        batch.end(to);
         Ok(())
     }
 }
@@ -105,6 +103,14 @@ struct Batch {
 }
 
 impl Batch {
+    /// Passes on what is left.
+    fn end(self, to: &mpsc::Sender<Read>) {
+        if !self.rows.is_empty() {
+            // A receiver that has gone has its own error to report.
+            let _ = to.blocking_send(Read::Rows(self.rows));
+        }
+    }
+
     /// Adds a row, and gives back the rows before it if it does not fit to them.
     fn add(&mut self, row: Row) -> Option<Vec<Row>> {
         let bytes = row.wire_bytes();
