@@ -165,6 +165,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_child_that_holds_standard_error_open_does_not_hold_up_the_answer() {
-        assert_eq!(run("sleep 600 > /dev/null & exit 0", b"{}".to_vec(), 1).await, Ended::Done);
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let command = format!("mkfifo {0} && {{ cat {0} > /dev/null & }}", pipe.display());
+        assert_eq!(run(&command, b"{}".to_vec(), 1).await, Ended::Done);
+        // The child reads until somebody has opened the pipe for writing and closed it again.
+        std::fs::OpenOptions::new().write(true).open(pipe).unwrap();
     }
 }
