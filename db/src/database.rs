@@ -269,6 +269,9 @@ pub(crate) fn reason(error: &Error) -> String {
     }
 }
 
+const TLS_ADVICE: &str =
+    "see that the server has TLS and that ssl-mode and ssl-ca in the URL fit its certificate";
+
 /// What to do about a connection that did not come about.
 fn advice(error: &Error) -> String {
     use std::io::ErrorKind;
@@ -280,10 +283,10 @@ fn advice(error: &Error) -> String {
         Error::Io(error) if error.kind() == ErrorKind::TimedOut => {
             "see that the host is right and that no firewall is in between"
         }
+        // What rustls says about a certificate comes as invalid data.
+        Error::Io(error) if error.kind() == ErrorKind::InvalidData => TLS_ADVICE,
         Error::Io(_) => "see that the host's name is right and that it can be reached from here",
-        Error::Tls(_) => {
-            "see that the server has TLS and that ssl-mode and ssl-ca in the URL fit its certificate"
-        }
+        Error::Tls(_) => TLS_ADVICE,
         _ if number == Some(1045) || number == Some(1698) => "correct user and password in the URL",
         _ if number == Some(1040) => "the server has no free connection: raise max_connections",
         Error::Protocol(_) | Error::Configuration(_) => {
