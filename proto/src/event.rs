@@ -69,7 +69,8 @@ impl Data {
         // JSON strings are not checked for UTF-8 when they are ignored.
         std::str::from_utf8(&text)
             .map_err(|error| EventError::NotJson { reason: format!("it is not UTF-8: {error}") })?;
-        let depth = depth(&text);
+        // Each level takes two bytes, so a short text cannot be too deep.
+        let depth = if text.len() / 2 > DATA_DEPTH_MAX { depth(&text) } else { 0 };
         if depth > DATA_DEPTH_MAX {
             return Err(EventError::TooMany {
                 what: "levels of arrays and objects in its data",
