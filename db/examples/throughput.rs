@@ -9,6 +9,9 @@
     reason = "a program for people who measure"
 )]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use eventflow_db::{Append, Database, DatabaseUrl, WriterOptions};
 use proto::{Data, Domain, EventId, EventName, HubId, NewEvent, Pid, ServiceName, Timestamp};
 use tokio::task::JoinSet;
@@ -80,17 +83,18 @@ async fn main() {
         println!("{batches} commits");
     });
     let mut callers_running = JoinSet::new();
-    // Made beforehand, as for the plain inserts, and in the order of their ids.
-    let mut shares: Vec<Vec<Append>> = (0..callers).map(|_| Vec::new()).collect();
-    for number in 0..events {
-        shares[number % callers].push(append(vec![event(number, pids)]));
-    }
+    // Made as they are appended, so that ids rise with time as they do in a spoke.
+    let next = Arc::new(AtomicUsize::new(0));
     let (start, used) = (Instant::now(), processor_seconds());
-    for share in shares {
-        let writer = writer.clone();
+    for _ in 0..callers {
+        let (writer, next) = (writer.clone(), Arc::clone(&next));
         callers_running.spawn(async move {
-            for append in share {
-                writer.append(append).await.unwrap();
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= events {
+                    return;
+                }
+                writer.append(append(vec![event(number, pids)])).await.unwrap();
             }
         });
     }

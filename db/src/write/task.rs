@@ -1,12 +1,14 @@
 //! The writer task: takes what has queued, tries until it is written or time is up, answers, tells.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
+use proto::Position;
 use sqlx::Error;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tracing::{debug, error, warn};
+use tracing::{error, warn};
 
 use crate::database::{Database, reason};
 use crate::error::WriteError;
@@ -36,7 +38,8 @@ pub(crate) struct Task {
     pub(crate) database: Database,
     pub(crate) options: WriterOptions,
     pub(crate) log: Log,
-    pub(crate) teller: Teller,
+    pub(crate) teller: Arc<Teller>,
+    finished: Vec<Finished>,
     queue: mpsc::Receiver<Command>,
     session: Option<Session>,
     /// What was taken from the queue and did not fit the batch before.
@@ -55,22 +58,36 @@ impl Task {
         session.rollback().await?;
         let log = Log::new(end, options.hub.to_string());
         let (teller, commits) = commits::channel(end.position);
-        let task = Self { database, options, log, teller, queue, session: Some(session), held: None };
+        let task = Self {
+            database,
+            options,
+            log,
+            teller: Arc::new(teller),
+            finished: Vec::new(),
+            queue,
+            session: Some(session),
+            held: None,
+        };
         Ok((task, commits))
     }
 
     /// Writes until it is told to stop and the queue is empty, or nobody can ask any more.
+    ///
+    /// The answers of one batch are given while the database is busy with the next one.
     pub(crate) async fn run(mut self) {
         while let Some(command) = self.next().await {
             let mut batch = Batch::default();
-            match batch.take(command) {
-                Some(change) => self.change(change).await,
-                None => {
-                    self.fill(&mut batch);
-                    self.write(batch).await;
-                }
+            if let Some(change) = batch.take(command) {
+                self.tell();
+                self.change(change).await;
+                continue;
             }
+            self.fill(&mut batch);
+            let (teller, finished) = (Arc::clone(&self.teller), std::mem::take(&mut self.finished));
+            // What is first waits first: the telling begins when the database has its work.
+            futures::future::join(self.write(batch), async { tell(&teller, finished) }).await;
         }
+        self.tell();
         if let Some(session) = self.session.take() {
             session.close().await;
         }
@@ -80,6 +97,13 @@ impl Task {
         if let Some(held) = self.held.take() {
             return Some(held);
         }
+        if self.options.stop.is_cancelled() {
+            self.queue.close();
+        }
+        if let Ok(command) = self.queue.try_recv() {
+            return Some(command);
+        }
+        self.tell();
         if !self.queue.is_closed() {
             tokio::select! {
                 biased;
@@ -89,6 +113,10 @@ impl Task {
         }
         // A closed queue still hands out what it holds.
         self.queue.recv().await
+    }
+
+    fn tell(&mut self) {
+        tell(&self.teller, std::mem::take(&mut self.finished));
     }
 
     /// Adds what has queued meanwhile, as long as it may share the transaction.
@@ -122,7 +150,7 @@ impl Task {
             }
             let trouble = match self.attempt(&mut batch, care).await {
                 Ok(decision) => {
-                    self.finish(batch, decision);
+                    self.finished.push(Finished { batch, decision, head: self.log.end() });
                     return None;
                 }
                 Err(trouble) => trouble,
@@ -145,12 +173,7 @@ impl Task {
                 }
                 Trouble::Engine(error) => {
                     let failure = classify(&error);
-                    // A repetition is met in this way every time; it is no trouble.
-                    if failure == Failure::Taken && !care.look_up {
-                        debug!(reason = %reason(&error), "an id or version is taken; looking them up");
-                    } else {
-                        warn!(reason = %reason(&error), ?failure, "a write did not go through");
-                    }
+                    warn!(reason = %reason(&error), ?failure, "a write did not go through");
                     let hopeless = failure == Failure::Refused || (failure == Failure::Taken && care.look_up);
                     if hopeless && batch.requests() > 1 {
                         return Some(batch);
@@ -234,17 +257,25 @@ impl Task {
     pub(crate) fn give_back(&mut self, session: Session) {
         self.session = Some(session);
     }
+}
 
-    /// Answers whoever asked, then passes the events on. It does so before the database gets more
-    /// to do: where processors are few, giving both at once makes the database wait for one.
-    fn finish(&mut self, mut batch: Batch, mut decision: Decision) {
+/// A committed batch whose askers do not know yet.
+struct Finished {
+    batch: Batch,
+    decision: Decision,
+    head: Position,
+}
+
+/// Answers whoever asked, then passes the events on.
+fn tell(teller: &Teller, finished: Vec<Finished>) {
+    for Finished { mut batch, mut decision, head } in finished {
         let events = new_events(&mut batch, &decision);
         for (asked, outcome) in batch.appends.drain(..).zip(decision.outcomes.drain(..)) {
             asked.answer(outcome.map_err(WriteError::Refused));
         }
         batch.settlements.drain(..).for_each(|asked| asked.answer(Ok(())));
         batch.orphans.drain(..).for_each(|asked| asked.answer(Ok(())));
-        self.teller.events(events, self.log.end());
+        teller.events(events, head);
     }
 }
 
