@@ -77,6 +77,7 @@ fn run(cli: Cli, matches: &ArgMatches) -> Outcome {
         logs::start(&filter, LogFormat::Text)?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers())
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(format_args!("no threads can be started: {error}")))?;
@@ -86,6 +87,12 @@ fn run(cli: Cli, matches: &ArgMatches) -> Outcome {
     let flushed = output.flush();
     outcome?;
     flushed
+}
+
+/// One processor is left to the writer's thread and to the embedded database: a connection that
+/// takes it from them makes everybody wait.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, |processors| processors.get().saturating_sub(1).max(1))
 }
 
 #[cfg(test)]

@@ -160,7 +160,7 @@ impl Starting {
         let options = WriterOptions { hub: self.hub.clone(), stop: writer_stop.clone() };
         let (writer, commits, write) = self.database.writer(options).await?;
         let mut writing = JoinSet::new();
-        writing.spawn(write);
+        writing.spawn_blocking(on_own_thread(write)?);
         let reader = self.database.reader();
         let parts = Parts {
             writer: writer.clone(),
@@ -274,6 +274,16 @@ impl Running {
         info!(unanswered, "stopped");
         Stopped { unanswered }
     }
+}
+
+/// What runs the writer on a thread of its own: the database works only while it does, so it must
+/// not queue behind connections.
+fn on_own_thread(write: impl Future<Output = ()> + Send) -> Result<impl FnOnce() + Send, HubError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|reason| HubError::Io { what: "starting the writer's thread failed".to_owned(), reason })?;
+    Ok(move || runtime.block_on(write))
 }
 
 async fn step(what: &str, tasks: &mut JoinSet<()>) {

@@ -40,10 +40,10 @@ const KEPT_PER_PID: usize = 16;
 pub(super) const KEPT_PER_PID_PAGE: u32 = 16;
 
 /// Settled events after which a group's outcomes are handed to the writer at once.
-const FLUSH_EVENTS: usize = 512;
+const FLUSH_EVENTS: usize = 2_048;
 
 /// How long an outcome may wait for company. It is not what anybody waits for.
-const FLUSH_LINGER: Duration = Duration::from_millis(4);
+const FLUSH_LINGER: Duration = Duration::from_millis(15);
 
 /// How often cursors of idle slots are moved on.
 const SWEEP_EVERY: Duration = Duration::from_secs(2);

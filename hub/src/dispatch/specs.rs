@@ -234,7 +234,7 @@ fn outcomes_are_recorded_once_and_the_cursor_follows() {
     scene.pump();
     scene.answer(1, 1, 1, Verdict::Ack);
     scene.answer(1, 2, 1, Verdict::Ack);
-    let first = settlements(scene.wait(Duration::from_millis(10)));
+    let first = settlements(scene.wait(Duration::from_millis(20)));
     assert_eq!(first.len(), 1);
     assert_eq!(first[0].runs.iter().map(|run| run.events).sum::<u32>(), 2);
     assert!(first[0].moves.iter().all(|moved| moved.cursor == Position(2)));
@@ -375,7 +375,7 @@ fn a_closing_desk_sends_nothing_and_still_records_answers() {
     scene.desk.close();
     assert!(!scene.desk.is_quiet());
     scene.answer(1, 1, 1, Verdict::Ack);
-    let effects = scene.wait(Duration::from_millis(10));
+    let effects = scene.wait(Duration::from_millis(20));
     assert!(delivered(&effects).is_empty());
     assert_eq!(settlements(effects).len(), 1);
     scene.desk.flushed(GROUP, &mut Vec::new());
