@@ -2,15 +2,21 @@
 //!
 //! A text is a file below `sql/`: in `sql/<table>/` if it is the same for every engine, else in
 //! `sql/sqlite/<table>/` and `sql/mysql/<table>/`. Statements over many rows are templates: the file
-//! marks the part of one row, and it is repeated here for the sizes 1, 2, 4, … [`TEMPLATE_ROWS_MAX`],
-//! once in the life of the process. This is the only place where SQL text is put together, and it
+//! marks the part of one row, and it is repeated here for a few sizes, each once in the life of the
+//! process. This is the only place where SQL text is put together, and it
 //! never sees a value.
 
 use std::sync::OnceLock;
 
 /// Rows of the largest template. More rows take several statements.
-pub(crate) const TEMPLATE_ROWS_MAX: usize = 1 << (TEMPLATE_SIZES - 1);
-const TEMPLATE_SIZES: usize = 11;
+pub(crate) const TEMPLATE_ROWS_MAX: usize = 1_024;
+
+/// Rows of the largest statement of a fine template, and the step of its large sizes.
+const FINE_ROWS_MAX: usize = 512;
+const FINE_STEP: usize = 32;
+
+/// Sizes that a template can have: 11 that double, or the fine ones.
+const TEMPLATE_SIZES: usize = FINE_STEP + FINE_ROWS_MAX / FINE_STEP;
 
 /// The text of a statement for each engine family.
 #[derive(Debug, Clone, Copy)]
@@ -72,7 +78,17 @@ pub(crate) struct Template {
     mysql: &'static str,
     rows_max: usize,
     passes: bool,
+    steps: Steps,
     sizes: [OnceLock<Statement>; TEMPLATE_SIZES],
+}
+
+/// Which sizes a template has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Steps {
+    /// 1, 2, 4, ….
+    Doubling,
+    /// 1, 2, 3, … 32, 64, 96, … 512.
+    Fine,
 }
 
 impl Template {
@@ -94,9 +110,17 @@ impl Template {
         self
     }
 
+    /// The same, in many sizes: any number of rows up to 512 takes two statements at most. A server
+    /// keeps each of them prepared, so this is for the one that is in every batch.
+    pub(crate) const fn fine(mut self) -> Self {
+        self.rows_max = FINE_ROWS_MAX;
+        self.steps = Steps::Fine;
+        self
+    }
+
     const fn new(sqlite: &'static [&'static str], mysql: &'static str, passes: bool) -> Self {
         let sizes = [const { OnceLock::new() }; TEMPLATE_SIZES];
-        Self { sqlite, mysql, rows_max: TEMPLATE_ROWS_MAX, passes, sizes }
+        Self { sqlite, mysql, rows_max: TEMPLATE_ROWS_MAX, passes, steps: Steps::Doubling, sizes }
     }
 
     /// Whether SQLite passes over rows whose values are missing.
@@ -107,20 +131,30 @@ impl Template {
     /// The largest statement that does not take more than `rows` rows (at least 1), and how many
     /// it takes.
     pub(crate) fn for_at_most(&self, rows: usize) -> (Statement, usize) {
-        self.of_size(rows.checked_ilog2().unwrap_or(0))
+        let rows = rows.clamp(1, self.rows_max);
+        match self.steps {
+            Steps::Doubling => self.doubled(rows.ilog2()),
+            Steps::Fine if rows < FINE_STEP => self.sized(rows - 1, rows),
+            Steps::Fine => {
+                let steps = rows / FINE_STEP;
+                self.sized(FINE_STEP - 2 + steps, steps * FINE_STEP)
+            }
+        }
     }
 
     /// The smallest statement that takes `rows` rows or more, and how many it takes: fewer than
-    /// `rows` only if there is no larger one.
+    /// `rows` only if there is no larger one. Not for fine templates.
     pub(crate) fn for_at_least(&self, rows: usize) -> (Statement, usize) {
-        self.of_size(rows.next_power_of_two().ilog2())
+        self.doubled(rows.clamp(1, self.rows_max).next_power_of_two().ilog2())
     }
 
-    fn of_size(&self, exponent: u32) -> (Statement, usize) {
-        let exponent = exponent.min(self.rows_max.ilog2());
-        let rows = 1 << exponent;
-        let size = usize::try_from(exponent).ok().and_then(|exponent| self.sizes.get(exponent));
-        let size = size.expect("there is a statement for every size");
+    fn doubled(&self, exponent: u32) -> (Statement, usize) {
+        self.sized(usize::try_from(exponent).unwrap_or_default(), 1 << exponent)
+    }
+
+    /// The statement over `rows` rows, which is number `index` of its sizes.
+    fn sized(&self, index: usize, rows: usize) -> (Statement, usize) {
+        let size = self.sizes.get(index).expect("there is a place for every size");
         let statement = size.get_or_init(|| {
             let parts: Vec<_> = self.sqlite.iter().map(|part| expand(part, rows)).collect();
             Statement { sqlite: leak(parts.join(";\n")), mysql: leak(expand(self.mysql, rows)) }
@@ -177,6 +211,20 @@ mod tests {
             let (statement, size) = TEMPLATE.for_at_most(rows);
             assert_eq!(size, taken);
             assert_eq!(statement.mysql.matches('?').count(), 2 * taken);
+        }
+    }
+
+    #[test]
+    fn a_fine_template_takes_up_to_512_rows_in_two_statements() {
+        static TEMPLATE: Template = Template::same(&[TEXT]).fine();
+        for rows in 1..=1_024 {
+            let (mut rest, mut statements) = (rows, 0);
+            while rest > 0 {
+                let (statement, taken) = TEMPLATE.for_at_most(rest);
+                assert_eq!(statement.mysql.matches('?').count(), 2 * taken, "{rows}");
+                (rest, statements) = (rest - taken, statements + 1);
+            }
+            assert!(statements <= if rows <= 512 { 2 } else { 3 }, "{rows} rows took {statements}");
         }
     }
 

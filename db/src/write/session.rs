@@ -29,7 +29,8 @@ const SQLITE_BEGIN: &str = "BEGIN IMMEDIATE";
 const SQLITE_CLAIM: &str = include_str!("../../../sql/sqlite/log_head/claim.sql");
 const SQLITE_INSERT: &str = include_str!("../../../sql/sqlite/event/insert.sql");
 const MYSQL_INSERT: &str = include_str!("../../../sql/mysql/event/insert.sql");
-static INSERT_EVENTS: Template = Template::passing(&[SQLITE_INSERT], MYSQL_INSERT);
+static INSERT_EVENTS_SQLITE: Template = Template::passing(&[SQLITE_INSERT], "");
+static INSERT_EVENTS_MYSQL: Template = Template::same(&[MYSQL_INSERT]).fine();
 static APPEND: Template = Template::passing(&[SQLITE_BEGIN, SQLITE_CLAIM, SQLITE_INSERT], "");
 static APPEND_ALONE: Template = Template::passing(&[SQLITE_BEGIN, SQLITE_CLAIM, SQLITE_INSERT, "COMMIT"], "");
 
@@ -319,7 +320,8 @@ impl Session {
             });
             let (part, others) = rest.split_at(fits.count().clamp(1, rest.len()));
             let rows: Vec<_> = part.iter().map(|event| event_row(event)).collect();
-            self.execute_rows(&INSERT_EVENTS, &[], &rows, &[]).await?;
+            let insert = if self.is_sqlite() { &INSERT_EVENTS_SQLITE } else { &INSERT_EVENTS_MYSQL };
+            self.execute_rows(insert, &[], &rows, &[]).await?;
             rest = others;
         }
         Ok(())
