@@ -37,7 +37,8 @@ const STANDSTILL: Duration = Duration::from_secs(60);
 pub(super) struct Maker {
     domain: Domain,
     name: EventName,
-    data_bytes: usize,
+    /// What fills the data up to its length.
+    zeros: String,
 }
 
 impl Maker {
@@ -46,15 +47,16 @@ impl Maker {
         Ok(Self {
             domain: Domain::parse(domain).map_err(Failure::failed)?,
             name: EventName::parse("order placed").map_err(Failure::failed)?,
-            data_bytes,
+            zeros: "0".repeat(data_bytes.saturating_sub(r#"{"n":""}"#.len())),
         })
     }
 
     /// The event with this number. The same number gives the same event with another id.
     pub(super) fn event(&self, number: u64) -> Outcome<NewEvent> {
         let pid = Pid::parse(&format!("process-{:08}", number % PROCESSES)).map_err(Failure::failed)?;
-        let digits = self.data_bytes.saturating_sub(r#"{"n":""}"#.len());
-        let data = Data::parse(format!(r#"{{"n":"{number:0>digits$}"}}"#)).map_err(Failure::failed)?;
+        let number = number.to_string();
+        let zeros = self.zeros.get(number.len()..).unwrap_or_default();
+        let data = Data::parse(format!(r#"{{"n":"{zeros}{number}"}}"#)).map_err(Failure::failed)?;
         let event = NewEvent::new(spoke::generate_id(), self.domain.clone(), pid, self.name.clone());
         Ok(NewEvent { data, ..event })
     }
