@@ -8,7 +8,7 @@ use proto::Position;
 use sqlx::Error;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use crate::database::{Database, reason};
 use crate::error::WriteError;
@@ -173,7 +173,12 @@ impl Task {
                 }
                 Trouble::Engine(error) => {
                     let failure = classify(&error);
-                    warn!(reason = %reason(&error), ?failure, "a write did not go through");
+                    // A repetition is met in this way every time; it is no trouble.
+                    if failure == Failure::Taken && !care.look_up {
+                        debug!(reason = %reason(&error), "an id or version is taken; looking them up");
+                    } else {
+                        warn!(reason = %reason(&error), ?failure, "a write did not go through");
+                    }
                     let hopeless = failure == Failure::Refused || (failure == Failure::Taken && care.look_up);
                     if hopeless && batch.requests() > 1 {
                         return Some(batch);
