@@ -311,9 +311,11 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
                         return Ok(());
                     }
                     // The one that must be cheap: its future holds nothing of the other requests'.
-                    Request::Append { events, offer, expectations } => Box::pin(async move {
-                        (id, commands.append(&caller, events, offer, expectations).await)
-                    }),
+                    Request::Append { events, offer, expectations } => {
+                        Box::pin(
+                            async move { (id, commands.append(&caller, events, offer, expectations).await) },
+                        )
+                    }
                     body => Box::pin(async move { (id, commands.run(caller, body).await) }),
                 });
             }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use db::{Database, HubRow, Hubs, RegisterError, WriterOptions};
+use db::{Commits, Database, HubRow, Hubs, RegisterError, Writer, WriterOptions};
 use proto::HubId;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -158,9 +158,8 @@ impl Starting {
         let metrics = Metrics::default();
         let writer_stop = CancellationToken::new();
         let options = WriterOptions { hub: self.hub.clone(), stop: writer_stop.clone() };
-        let (writer, commits, write) = self.database.writer(options).await?;
         let mut writing = JoinSet::new();
-        writing.spawn_blocking(on_own_thread(write)?);
+        let (writer, commits) = start_writer(self.database.clone(), options, &mut writing).await?;
         let reader = self.database.reader();
         let parts = Parts {
             writer: writer.clone(),
@@ -276,14 +275,32 @@ impl Running {
     }
 }
 
-/// What runs the writer on a thread of its own: the database works only while it does, so it must
-/// not queue behind connections.
-fn on_own_thread(write: impl Future<Output = ()> + Send) -> Result<impl FnOnce() + Send, HubError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|reason| HubError::Io { what: "starting the writer's thread failed".to_owned(), reason })?;
-    Ok(move || runtime.block_on(write))
+/// Runs the writer on a thread of its own: the database works only while the writer hands it batches,
+/// so it must not queue behind connections. It connects there, too, so that the database's answers
+/// wake that thread and no other.
+async fn start_writer(
+    database: Database,
+    options: WriterOptions,
+    writing: &mut JoinSet<()>,
+) -> Result<(Writer, Commits), HubError> {
+    let failed = |reason| HubError::Io { what: "starting the writer's thread failed".to_owned(), reason };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let (sender, started) = oneshot::channel();
+    writing.spawn_blocking(move || {
+        runtime.block_on(async move {
+            match database.writer(options).await {
+                Ok((writer, commits, write)) => {
+                    // Whoever does not wait for it any more wants no writer.
+                    if sender.send(Ok((writer, commits))).is_ok() {
+                        write.await;
+                    }
+                }
+                Err(error) => drop(sender.send(Err(error))),
+            }
+        });
+    });
+    let ended = |_| failed(std::io::Error::other("it ended at once"));
+    Ok(started.await.map_err(ended)??)
 }
 
 async fn step(what: &str, tasks: &mut JoinSet<()>) {
