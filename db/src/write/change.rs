@@ -32,7 +32,15 @@ const NOW: Statement = Statement::each(
     include_str!("../../../sql/mysql/engine/now.sql"),
 );
 
-/// Something that is done in a transaction of its own, in every try with the same time.
+/// When a change is made, by the database's clock: every try of it has the same time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    pub(crate) at: Timestamp,
+    /// Whether an earlier try of this very change may have been committed without our hearing of it.
+    pub(crate) in_doubt: bool,
+}
+
+/// Something that is done in a transaction of its own.
 trait Change: Sync {
     type Done: Send;
 
@@ -40,14 +48,14 @@ trait Change: Sync {
         &self,
         session: &mut Session,
         hub: &str,
-        now: Timestamp,
+        moment: Moment,
     ) -> impl Future<Output = Result<Self::Done, Trouble>> + Send;
 }
 
 impl Change for GroupWish {
     type Done = Group;
-    async fn make(&self, session: &mut Session, hub: &str, now: Timestamp) -> Result<Group, Trouble> {
-        session.group(self, hub, now).await
+    async fn make(&self, session: &mut Session, hub: &str, moment: Moment) -> Result<Group, Trouble> {
+        session.group(self, hub, moment.at).await
     }
 }
 
@@ -55,29 +63,29 @@ struct TakeGroups;
 
 impl Change for TakeGroups {
     type Done = Vec<Group>;
-    async fn make(&self, session: &mut Session, hub: &str, _: Timestamp) -> Result<Vec<Group>, Trouble> {
+    async fn make(&self, session: &mut Session, hub: &str, _: Moment) -> Result<Vec<Group>, Trouble> {
         session.take_groups(hub).await
     }
 }
 
 impl Change for Link {
     type Done = u64;
-    async fn make(&self, session: &mut Session, _: &str, _: Timestamp) -> Result<u64, Trouble> {
+    async fn make(&self, session: &mut Session, _: &str, _: Moment) -> Result<u64, Trouble> {
         session.link(self).await
     }
 }
 
 impl Change for EventId {
     type Done = Vec<Position>;
-    async fn make(&self, session: &mut Session, _: &str, now: Timestamp) -> Result<Vec<Position>, Trouble> {
-        session.empty_event(self, now).await
+    async fn make(&self, session: &mut Session, _: &str, moment: Moment) -> Result<Vec<Position>, Trouble> {
+        session.empty_event(self, moment).await
     }
 }
 
 impl Change for Eventlog {
     type Done = Vec<Position>;
-    async fn make(&self, session: &mut Session, _: &str, now: Timestamp) -> Result<Vec<Position>, Trouble> {
-        session.empty_eventlog(self, now).await
+    async fn make(&self, session: &mut Session, _: &str, moment: Moment) -> Result<Vec<Position>, Trouble> {
+        session.empty_eventlog(self, moment).await
     }
 }
 
@@ -144,11 +152,11 @@ impl Task {
         let mut session = self.session().await?;
         let trying = async {
             session.begin().await?;
-            let at = match *now {
-                Some(at) => at,
-                None => *now.insert(session.now().await?),
+            let moment = match *now {
+                Some(at) => Moment { at, in_doubt: true },
+                None => Moment { at: *now.insert(session.now().await?), in_doubt: false },
             };
-            let done = change.make(&mut session, self.options.hub.as_str(), at).await?;
+            let done = change.make(&mut session, self.options.hub.as_str(), moment).await?;
             session.commit().await?;
             Ok(done)
         };

@@ -2,10 +2,11 @@
 
 use proto::limits::{CPIDS_PER_EVENT_MAX, EIDS_PER_EVENT_MAX};
 use proto::message::Link;
-use proto::{EventId, Position, Refusal, Timestamp};
+use proto::{EventId, Position, Refusal};
 use sqlx::Error;
 
 use crate::statement::{Statement, Template, Value};
+use crate::write::change::Moment;
 use crate::write::decide::Eventlog;
 use crate::write::log::Trouble;
 use crate::write::session::{INSERT_CPIDS, INSERT_EIDS, Session};
@@ -113,19 +114,19 @@ impl Session {
     pub(crate) async fn empty_event(
         &mut self,
         id: &EventId,
-        at: Timestamp,
+        moment: Moment,
     ) -> Result<Vec<Position>, Trouble> {
         let Some((position, deleted)) = self.find_event(id).await? else {
             return Err(not_found(format!("event {id}")));
         };
-        self.empty(&[(position, deleted)], at).await
+        self.empty(&[(position, deleted)], moment).await
     }
 
     /// Empties all events of an eventlog; the positions of those that nobody had emptied before.
     pub(crate) async fn empty_eventlog(
         &mut self,
         eventlog: &Eventlog,
-        at: Timestamp,
+        moment: Moment,
     ) -> Result<Vec<Position>, Trouble> {
         let Eventlog { domain, pid } = eventlog;
         let (mut emptied, mut after) = (Vec::new(), 0);
@@ -143,7 +144,7 @@ impl Session {
             if page.is_empty() {
                 break;
             }
-            emptied.extend(self.empty(&page, at).await?);
+            emptied.extend(self.empty(&page, moment).await?);
         }
         if after == 0 {
             return Err(not_found(format!("eventlog {domain}/{pid}")));
@@ -152,18 +153,18 @@ impl Session {
     }
 
     /// Empties events that are given as (position, when it was emptied before). What was emptied at
-    /// `at` was emptied by this change, in a commit whose outcome was not known.
+    /// this very moment was emptied by this change, if a commit of it is in doubt.
     async fn empty(
         &mut self,
         events: &[(Position, Option<i64>)],
-        at: Timestamp,
+        moment: Moment,
     ) -> Result<Vec<Position>, Trouble> {
         let full: Vec<_> = events
             .iter()
             .filter(|(_, deleted)| deleted.is_none())
             .map(|(at, _)| [Value::number(at.0)])
             .collect();
-        let emptied = self.execute_rows(&EMPTY, &[Value::Integer(at.millis())], &full, &[]).await?;
+        let emptied = self.execute_rows(&EMPTY, &[Value::Integer(moment.at.millis())], &full, &[]).await?;
         if emptied != full.len() as u64 {
             // Somebody else emptied one between reading and writing: look again.
             return Err(Trouble::HeadMoved);
@@ -171,7 +172,10 @@ impl Session {
         for template in &BELONGINGS {
             self.execute_rows(template, &[], &full, &[]).await?;
         }
-        let ours = |deleted: &Option<i64>| deleted.is_none_or(|deleted| deleted == at.millis());
+        // Another deletion of the same millisecond is not this one: without a doubt nothing was ours.
+        let ours = |deleted: &Option<i64>| {
+            deleted.is_none_or(|deleted| moment.in_doubt && deleted == moment.at.millis())
+        };
         Ok(events.iter().filter(|(_, deleted)| ours(deleted)).map(|(position, _)| *position).collect())
     }
 }
