@@ -44,4 +44,4 @@ pub use write::group::{Group, GroupId, GroupWish, Slot};
 pub use write::settlement::{
     ORPHANS, OrphanRun, Outcome, RUN_POSITIONS_MAX, Retry, Run, Settlements, SlotMove,
 };
-pub use write::writer::{Writer, WriterOptions};
+pub use write::writer::{Writer, WriterOptions, WriterTasks};

@@ -104,12 +104,6 @@ impl Template {
         Self::new(sqlite, mysql, true)
     }
 
-    /// The same, in statements of at most `rows` rows, which is a power of two.
-    pub(crate) const fn at_most(mut self, rows: usize) -> Self {
-        self.rows_max = rows;
-        self
-    }
-
     /// The same, in many sizes: any number of rows up to 512 takes two statements at most. A server
     /// keeps each of them prepared, so this is for the one that is in every batch.
     pub(crate) const fn fine(mut self) -> Self {
@@ -206,8 +200,8 @@ mod tests {
 
     #[test]
     fn a_statement_never_takes_more_rows_than_there_are() {
-        static TEMPLATE: Template = Template::same(&[TEXT]).at_most(256);
-        for (rows, taken) in [(1, 1), (2, 2), (3, 2), (255, 128), (256, 256), (5_000, 256)] {
+        static TEMPLATE: Template = Template::same(&[TEXT]);
+        for (rows, taken) in [(1, 1), (2, 2), (3, 2), (255, 128), (256, 256), (5_000, 1_024)] {
             let (statement, size) = TEMPLATE.for_at_most(rows);
             assert_eq!(size, taken);
             assert_eq!(statement.mysql.matches('?').count(), 2 * taken);

@@ -93,6 +93,26 @@ impl DatabaseUrl {
         Ok(Self { place: Place::MySql { options: Box::new(options), database }, shown })
     }
 
+    /// Another database at the same place, whose name is this one's and `suffix`, cut to what a name
+    /// may have. The suffix has letters, digits, `_` and `-`.
+    #[must_use]
+    pub fn beside(&self, suffix: &str) -> Self {
+        match &self.place {
+            Place::Sqlite { path } => {
+                let mut name = path.file_name().unwrap_or_default().to_owned();
+                name.push(suffix);
+                Self::sqlite(&path.with_file_name(name))
+            }
+            Place::MySql { options, database } => {
+                let kept = DATABASE_NAME_CHARS_MAX.saturating_sub(suffix.len()).min(database.len());
+                let database = format!("{}{suffix}", database.get(..kept).unwrap_or_default());
+                let (server, _) = self.shown.rsplit_once('/').unwrap_or((&self.shown, ""));
+                let shown = format!("{server}/{database}");
+                Self { place: Place::MySql { options: options.clone(), database }, shown }
+            }
+        }
+    }
+
     /// Whether it is a file or a server on this machine: nobody can listen in between.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
@@ -146,6 +166,15 @@ mod tests {
         assert_eq!(url.to_string(), "mysql://root@127.0.0.1:3306/eventflow");
         assert!(url.is_loopback());
         assert!(!DatabaseUrl::parse("mysql://root@10.0.0.1").unwrap().is_loopback());
+    }
+
+    #[test]
+    fn a_database_beside_another_has_its_name_and_a_suffix() {
+        let beside = |url: &str| DatabaseUrl::parse(url).unwrap().beside("_ceiling").to_string();
+        assert_eq!(beside("mysql://me:pw@db.example/log"), "mysql://me@db.example:3306/log_ceiling");
+        assert_eq!(beside("sqlite:/data/log.db"), "sqlite:/data/log.db_ceiling");
+        let long = format!("mysql://me@db.example/{}", "a".repeat(64));
+        assert!(beside(&long).ends_with(&format!("/{}_ceiling", "a".repeat(56))));
     }
 
     #[test]

@@ -38,7 +38,7 @@ async fn scene() -> Scene {
     let stop = CancellationToken::new();
     let options = WriterOptions { hub: HubId::parse("h1.test").unwrap(), stop: stop.clone() };
     let (writer, commits, task) = database.writer(options).await.unwrap();
-    Scene { folder, writer, commits, task: task.boxed(), stop }
+    Scene { folder, writer, commits, task: task.run().boxed(), stop }
 }
 
 fn event(id: &str, name: &str) -> NewEvent {

@@ -289,9 +289,10 @@ async fn start_writer(
     writing.spawn_blocking(move || {
         runtime.block_on(async move {
             match database.writer(options).await {
-                Ok((writer, commits, write)) => {
+                Ok((writer, commits, tasks)) => {
+                    let (write, tell) = tasks.split();
                     // Whoever does not wait for it any more wants no writer.
-                    if sender.send(Ok((writer, commits))).is_ok() {
+                    if sender.send(Ok((writer, commits, tell))).is_ok() {
                         write.await;
                     }
                 }
@@ -300,7 +301,9 @@ async fn start_writer(
         });
     });
     let ended = |_| failed(std::io::Error::other("it ended at once"));
-    Ok(started.await.map_err(ended)??)
+    let (writer, commits, tell) = started.await.map_err(ended)??;
+    writing.spawn(tell);
+    Ok((writer, commits))
 }
 
 async fn step(what: &str, tasks: &mut JoinSet<()>) {

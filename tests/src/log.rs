@@ -38,9 +38,9 @@ impl Log {
         let database = database.open().await;
         let stop = CancellationToken::new();
         let options = WriterOptions { hub: name::<HubId>(hub), stop: stop.clone() };
-        let (writer, commits, run) = database.writer(options).await.unwrap();
+        let (writer, commits, tasks) = database.writer(options).await.unwrap();
         let mut task = JoinSet::new();
-        task.spawn(run);
+        task.spawn(tasks.run());
         Self { reader: database.reader(), database, writer, commits, stop, task }
     }
 

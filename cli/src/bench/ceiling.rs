@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use db::{Append, Database};
+use db::{Append, Ceiling};
 use proto::{ServiceName, Timestamp};
 use tokio::time::Instant;
 
@@ -13,11 +13,16 @@ use crate::failure::{Failure, Outcome};
 /// Commits whose duration is measured.
 const BARE_COMMITS: usize = 500;
 
-/// Inserts so many events by one connection, `batch` with each commit, and takes them away again.
-/// Tells how long the inserts took; making the events does not count.
-pub(super) async fn insert(database: &Database, maker: &Maker, events: u64, batch: u64) -> Outcome<Duration> {
+/// Inserts so many events by one connection, `batch` with each commit, with or without a row for the
+/// outcome of each. Tells how long the inserts took; making the events does not count.
+pub(super) async fn insert(
+    ceiling: &mut Ceiling,
+    maker: &Maker,
+    events: u64,
+    batch: u64,
+    outcomes: bool,
+) -> Outcome<Duration> {
     let publisher = ServiceName::parse("bench-publisher").map_err(Failure::failed)?;
-    let mut ceiling = database.ceiling().await?;
     let (mut taken, mut number, now) = (Duration::ZERO, 0, clock());
     while number < events {
         let until = events.min(number + batch.max(1));
@@ -25,17 +30,15 @@ pub(super) async fn insert(database: &Database, maker: &Maker, events: u64, batc
         let publishers = vec![Some(publisher.clone()); rows.len()];
         let mut append = Append::new(rows, publishers, now, Vec::new());
         let start = Instant::now();
-        ceiling.insert(&mut append).await?;
+        ceiling.insert(&mut append, outcomes).await?;
         taken += start.elapsed();
         number = until;
     }
-    ceiling.finish().await?;
     Ok(taken)
 }
 
 /// How long a commit of one small change takes.
-pub(super) async fn bare_commits(database: &Database) -> Outcome<Latencies> {
-    let mut ceiling = database.ceiling().await?;
+pub(super) async fn bare_commits(ceiling: &mut Ceiling) -> Outcome<Latencies> {
     let (mut taken, mut now) = (Vec::new(), clock());
     for _ in 0..BARE_COMMITS {
         // SQLite does not write what is as it was: every commit has to change something.
@@ -44,7 +47,6 @@ pub(super) async fn bare_commits(database: &Database) -> Outcome<Latencies> {
         ceiling.commit(now).await?;
         taken.push(start.elapsed());
     }
-    ceiling.finish().await?;
     Latencies::of(taken)
 }
 

@@ -1,9 +1,9 @@
 //! `bench`: how fast the hub is on a database, measured against what that database can do.
 //!
 //! One run measures everything, because figures of different minutes cannot be compared: in each
-//! round a hub of its own is published to and consumed from, then it stops and the same rows go
-//! straight into the same database. At the end come the latencies. Hub and clients share the
-//! machine and talk over TLS, as they do elsewhere.
+//! round a hub is published to and consumed from, then the same rows go straight into a database
+//! beside, which so grows as the log does. At the end come the latencies. Hub
+//! and clients share the machine and talk over TLS, as they do elsewhere.
 
 mod ceiling;
 mod commits;
@@ -56,8 +56,8 @@ pub(crate) struct BenchArgs {
 
 const AFTER_HELP: &str = "\
 Without --database it makes an SQLite file in the data folder and removes it in the end. A database \
-that --database names must have no events; if it is missing, it is made. It keeps the events of the \
-benchmark: drop it afterwards.";
+that --database names must have no events; if it is missing, it is made, and so is the one for the raw \
+ceiling, with _ceiling after the name. They keep the events of the benchmark: drop them afterwards.";
 
 /// Where it is measured.
 struct Bench {
@@ -73,6 +73,7 @@ struct Rounds {
     publish: Vec<(f64, f64)>,
     cycle: Vec<(f64, f64)>,
     ceiling: Vec<(f64, f64)>,
+    ceiling_outcomes: Vec<(f64, f64)>,
     batches: Vec<f64>,
     cycle_batches: Vec<f64>,
 }
@@ -93,10 +94,15 @@ pub(crate) async fn run(args: BenchArgs, place: &Place, output: &mut Output) -> 
         )));
     }
     database.close().await;
+    let beside = Database::open(&url.beside("_ceiling")).await?;
+    beside.migrate().await?;
     let progress = progress::bar(None);
     progress.enable_steady_tick(Duration::from_millis(200));
     let bench = Bench { args, folder, url, progress };
-    let report = bench.measure().await;
+    let mut ceiling = beside.ceiling().await?;
+    let report = bench.measure(&mut ceiling).await;
+    ceiling.close().await;
+    beside.close().await;
     bench.progress.finish_and_clear();
     output.show(&report?)
 }
@@ -114,17 +120,19 @@ fn scratch(data: &Path) -> Outcome<tempfile::TempDir> {
 }
 
 impl Bench {
-    async fn measure(&self) -> Outcome<Report> {
+    async fn measure(&self, ceiling: &mut db::Ceiling) -> Outcome<Report> {
         let mut rounds = Rounds::default();
         let others = Others::start();
         process::forget_peak();
+        let hub = self.hub().await?;
         for round in 1..=self.args.rounds {
-            self.round(round, &mut rounds).await?;
+            self.round(round, &hub, &mut rounds, ceiling).await?;
         }
+        hub.stop().await?;
         let peak_memory_mib = process::peak_memory_mib();
         let database = Database::open(&self.url).await?;
         self.doing("bare commits".to_owned());
-        let bare_commit = ceiling::bare_commits(&database).await?;
+        let bare_commit = ceiling::bare_commits(ceiling).await?;
         let log_events = database.reader().head().await.map_err(Failure::failed)?.position.0;
         let engine = database.engine().clone();
         database.close().await;
@@ -132,6 +140,7 @@ impl Bench {
 
         let (publish, cycle) = (Rate::of(&rounds.publish), Rate::of(&rounds.cycle));
         let ceiling = Rate::of(&rounds.ceiling);
+        let ceiling_outcomes = Rate::of(&rounds.ceiling_outcomes);
         Ok(Report {
             engine: engine.engine.to_string(),
             version: engine.version.clone(),
@@ -149,7 +158,9 @@ impl Bench {
             cycle_batch_events: report::median(&rounds.cycle_batches),
             publish_of_ceiling: publish.per_second / ceiling.per_second,
             cycle_of_ceiling: cycle.per_second / ceiling.per_second,
+            cycle_of_ceiling_outcomes: cycle.per_second / ceiling_outcomes.per_second,
             ceiling,
+            ceiling_outcomes,
             publish,
             cycle,
             peak_memory_mib,
@@ -163,47 +174,53 @@ impl Bench {
     }
 
     /// Publishes, consumes, then inserts the same without a hub.
-    async fn round(&self, round: u32, rounds: &mut Rounds) -> Outcome {
+    async fn round(
+        &self,
+        round: u32,
+        hub: &OwnHub,
+        rounds: &mut Rounds,
+        ceiling: &mut db::Ceiling,
+    ) -> Outcome {
         let events = self.args.events;
-        let hub = self.hub().await?;
-        let publishers = load::connect(&hub, "bench-publisher", PUBLISHERS).await?;
-        let before = self.commits(&hub).await?;
+        let publishers = load::connect(hub, "bench-publisher", PUBLISHERS).await?;
+        let before = self.commits(hub).await?;
 
         self.doing(format!("round {round}: publishing"));
         let maker = Maker::new("bench", self.data_bytes())?;
         let used = process::processor_seconds();
         let taken = load::publish(&publishers, &maker, events).await?;
         rounds.publish.push(rate(events, taken, process::processor_seconds() - used));
-        let between = self.commits(&hub).await?;
+        let between = self.commits(hub).await?;
         let batch = between.mean_since(before);
         rounds.batches.push(batch);
 
         self.doing(format!("round {round}: publishing and consuming"));
-        let members = load::connect(&hub, "bench-member", MEMBERS).await?;
+        let members = load::connect(hub, "bench-member", MEMBERS).await?;
         let cycled = Maker::new("bench-cycle", self.data_bytes())?;
         let group = Group::join(&members, "bench-member", cycled.domain()).await?;
         let (start, used) = (Instant::now(), process::processor_seconds());
         load::publish(&publishers, &cycled, events).await?;
         group.settled(events).await?;
         rounds.cycle.push(rate(events, start.elapsed(), process::processor_seconds() - used));
-        rounds.cycle_batches.push(self.commits(&hub).await?.mean_since(between));
+        rounds.cycle_batches.push(self.commits(hub).await?.mean_since(between));
         group.leave().await?;
         for spoke in publishers.into_iter().chain(members) {
             spoke.close().await.map_err(Failure::failed)?;
         }
-        hub.stop().await?;
 
         self.doing(format!("round {round}: the same without a hub"));
-        let database = Database::open(&self.url).await?;
         let used = process::processor_seconds();
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "a batch has at most some thousand"
         )]
-        let taken = ceiling::insert(&database, &maker, events, batch.round() as u64).await?;
+        let batch = batch.round() as u64;
+        let taken = ceiling::insert(ceiling, &maker, events, batch, false).await?;
         rounds.ceiling.push(rate(events, taken, process::processor_seconds() - used));
-        database.close().await;
+        let used = process::processor_seconds();
+        let taken = ceiling::insert(ceiling, &cycled, events, batch, true).await?;
+        rounds.ceiling_outcomes.push(rate(events, taken, process::processor_seconds() - used));
         Ok(())
     }
 

@@ -58,11 +58,15 @@ pub(super) struct Report {
     pub(super) members: usize,
     pub(super) batch_events: f64,
     pub(super) cycle_batch_events: f64,
+    /// Rows of events by one connection, in batches like the hub's.
     pub(super) ceiling: Rate,
+    /// The same with a row for the outcome of each event.
+    pub(super) ceiling_outcomes: Rate,
     pub(super) publish: Rate,
     pub(super) publish_of_ceiling: f64,
     pub(super) cycle: Rate,
     pub(super) cycle_of_ceiling: f64,
+    pub(super) cycle_of_ceiling_outcomes: f64,
     pub(super) peak_memory_mib: f64,
     pub(super) bare_commit: Latencies,
     pub(super) rate: u32,
@@ -87,13 +91,14 @@ impl Shown for Report {
                 &self.ceiling,
                 &format!("one connection, {:.0} events a commit", self.batch_events),
             ),
+            rate("  with outcomes", &self.ceiling_outcomes, "and a row for the outcome of each event"),
             rate("publish", &self.publish, &format!("{:.2} of the ceiling", self.publish_of_ceiling)),
             rate(
                 "full cycle",
                 &self.cycle,
                 &format!(
-                    "{:.2} of the ceiling, {:.0} events a commit",
-                    self.cycle_of_ceiling, self.cycle_batch_events
+                    "{:.2} of the ceiling, {:.2} of that with outcomes, {:.0} events a commit",
+                    self.cycle_of_ceiling, self.cycle_of_ceiling_outcomes, self.cycle_batch_events
                 ),
             ),
             latency("bare commit", &self.bare_commit, ""),

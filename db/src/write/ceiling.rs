@@ -1,23 +1,23 @@
 //! What the database itself can do: the same rows in the same batches by one connection, without
 //! a writer, a queue, a head or a cache. For measuring against.
 
-use proto::{Position, Timestamp, Version};
+use std::sync::Arc;
+
+use proto::{Attempt, Event, Position, Timestamp, Version};
 
 use crate::database::{Database, reason};
 use crate::error::OpenError;
-use crate::statement::{Statement, Value};
 use crate::write::append::{Append, Prepared};
+use crate::write::group::GroupId;
 use crate::write::session::Session;
+use crate::write::settlement::{Outcome, Run};
 
-const CLEAR: Statement = Statement::same(include_str!("../../../sql/event/clear.sql"));
-
-/// A connection that only inserts, after the end of the log, and takes it all away at the end. Nobody
-/// else may write meanwhile.
+/// A connection that only inserts, after the end of the log and without moving it: the log is of no use
+/// afterwards. Nobody else may write to it.
 #[derive(Debug)]
 pub struct Ceiling {
     session: Session,
     place: String,
-    start: Position,
     last: Position,
 }
 
@@ -35,26 +35,29 @@ impl Database {
         let head = session.head().await.map_err(|error| failed(reason(&error)))?;
         session.rollback().await.map_err(|error| failed(reason(&error)))?;
         let start = head.ok_or_else(|| failed("the log has no head".to_owned()))?.position;
-        Ok(Ceiling { session, place, start, last: start })
+        Ok(Ceiling { session, place, last: start })
     }
 }
 
 impl Ceiling {
-    /// Inserts the events of `append` in one transaction. Each is given the next position, and that
-    /// as its version too, so that none is in the way of another.
+    /// Inserts the events of `append` in one transaction, and with `outcomes` a row for each that says that
+    /// it was handled. Each event is given the next position, and that as its version too, so that none is
+    /// in the way of another.
     ///
     /// # Errors
     /// [`OpenError::Failed`] with what the engine said.
-    pub async fn insert(&mut self, append: &mut Append) -> Result<(), OpenError> {
+    pub async fn insert(&mut self, append: &mut Append, outcomes: bool) -> Result<(), OpenError> {
         for prepared in &mut append.events {
             self.last = self.last.next();
             prepared.event.position = self.last;
             prepared.event.version = Version(self.last.0);
         }
         let events: Vec<&Prepared> = append.events.iter().collect();
+        let runs: Vec<_> = events.iter().filter(|_| outcomes).map(|event| handled(&event.event)).collect();
         let insert = async {
             self.session.begin().await?;
             self.session.insert_events(&events).await?;
+            self.session.insert_runs(GroupId(1), &runs, "ceiling").await?;
             self.session.commit().await
         };
         insert.await.map_err(|error| OpenError::Failed { place: self.place.clone(), reason: reason(&error) })
@@ -76,19 +79,23 @@ impl Ceiling {
         commit.await.map_err(|error| OpenError::Failed { place: self.place.clone(), reason: reason(&error) })
     }
 
-    /// Takes all inserted rows away again.
-    ///
-    /// # Errors
-    /// [`OpenError::Failed`] with what the engine said.
-    pub async fn finish(mut self) -> Result<(), OpenError> {
-        let start = i64::try_from(self.start.0).unwrap_or(i64::MAX);
-        let clear = async {
-            self.session.begin().await?;
-            self.session.execute(&CLEAR, &[Value::Integer(start)]).await?;
-            self.session.commit().await
-        };
-        let outcome = clear.await;
+    /// Closes the connection.
+    pub async fn close(self) {
         self.session.close().await;
-        outcome.map_err(|error| OpenError::Failed { place: self.place, reason: reason(&error) })
+    }
+}
+
+fn handled(event: &Event) -> Run {
+    Run {
+        slot: event.slot(),
+        first: event.position,
+        last: event.position,
+        events: 1,
+        consumer: Arc::from("ceiling"),
+        attempts: Attempt(1),
+        consumed_hub: event.timestamp,
+        consumed_spoke: event.timestamp,
+        settled: event.timestamp,
+        outcome: Outcome::Success,
     }
 }

@@ -107,7 +107,7 @@ impl Task {
 
     async fn delete(&mut self, answer: Answer<Vec<Position>>, deletion: &impl Change<Done = Vec<Position>>) {
         // Whoever delivers events has to hear of it, so there must be a place for the news first.
-        if !self.teller.has_room() {
+        if !self.telling.has_room().await {
             let reason = "the hub is behind with delivering".to_owned();
             let _ = answer.send(Err(WriteError::Unavailable { reason }));
             return;
@@ -116,7 +116,7 @@ impl Task {
         if let Ok(positions) = &outcome
             && !positions.is_empty()
         {
-            self.teller.deleted(positions.clone());
+            self.telling.deleted(positions.clone()).await;
         }
         let _ = answer.send(outcome);
     }

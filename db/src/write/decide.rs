@@ -5,7 +5,6 @@
 //! looked at in the order of asking; each is granted or refused as a whole, and a refused one
 //! leaves no trace for those after it.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use proto::limits::EVENTS_PER_APPEND_MAX;
@@ -13,6 +12,7 @@ use proto::message::{Appended, Stored};
 use proto::{Domain, EventId, Expectation, Pid, Position, Refusal, Version};
 
 use crate::write::append::{Append, Prepared};
+use crate::write::versions::{Map, Versions};
 
 /// The name of an eventlog.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -40,28 +40,17 @@ pub(crate) struct Taken {
     pub(crate) digest: Option<[u8; 16]>,
 }
 
-/// What is known of the log, as of `head`.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Known {
-    /// The last position.
-    pub(crate) head: Position,
-    /// The last version of every eventlog that the batch concerns.
-    pub(crate) versions: HashMap<Eventlog, Version>,
-    /// The ids of the batch that are taken, if somebody has looked.
-    pub(crate) taken: Option<HashMap<EventId, Taken>>,
-}
-
-/// What is to become of a batch.
+/// Why a request cannot be decided yet.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Decided {
-    /// Somebody may be refused for what is really a repetition: look the ids up, decide again.
+pub(crate) enum Undecided {
+    /// The last version of an eventlog that it concerns is not known.
+    Unknown,
+    /// It might be refused for what is really a repetition: look the ids up, decide all again.
     LookUp,
-    /// This.
-    Ready(Decision),
 }
 
 /// Outcomes by request, and what they make of the log.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Decision {
     /// One for each request.
     pub(crate) outcomes: Vec<Result<Vec<Appended>, Refusal>>,
@@ -69,56 +58,78 @@ pub(crate) struct Decision {
     pub(crate) new: Vec<(usize, usize)>,
     /// The last position after it.
     pub(crate) head: Position,
-    /// The last versions after it, of all eventlogs that the batch concerns.
-    pub(crate) versions: HashMap<Eventlog, Version>,
 }
 
-impl Decision {
-    /// The decision on no appends at all.
-    pub(crate) fn nothing(head: Position) -> Self {
-        Self { outcomes: Vec::new(), new: Vec::new(), head, versions: HashMap::new() }
+/// A batch as far as it is decided. New events count on the versions that it is given; if they are not
+/// stored after all, [`Draft::undo`] takes that back.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    decision: Decision,
+    taken: Map<EventId, Taken>,
+    looked_up: bool,
+}
+
+impl Draft {
+    /// A draft of what follows `head`, by one who has not looked whether ids are taken.
+    pub(crate) fn new(head: Position) -> Self {
+        let decision = Decision { head, ..Decision::default() };
+        Self { decision, taken: Map::default(), looked_up: false }
     }
-}
 
-/// Decides `requests` and gives positions and versions to the events that are new.
-pub(crate) fn decide<'a>(requests: impl IntoIterator<Item = &'a mut Append>, known: Known) -> Decided {
-    let Known { head, versions, taken } = known;
-    let looked_up = taken.is_some();
-    let mut batch = Batch { head, versions, taken: taken.unwrap_or_default() };
-    let (mut outcomes, mut new) = (Vec::new(), Vec::new());
-    for (index, request) in requests.into_iter().enumerate() {
+    /// The same by one who has: these are.
+    pub(crate) fn looked_up(head: Position, taken: Map<EventId, Taken>) -> Self {
+        Self { taken, looked_up: true, ..Self::new(head) }
+    }
+
+    /// How many requests are decided.
+    pub(crate) fn decided(&self) -> usize {
+        self.decision.outcomes.len()
+    }
+
+    pub(crate) fn finish(self) -> Decision {
+        self.decision
+    }
+
+    /// Decides the next request: gives positions and versions to the events that are new, or refuses
+    /// it. What cannot be decided leaves no trace.
+    pub(crate) fn decide(&mut self, request: &mut Append, versions: &mut Versions) -> Result<(), Undecided> {
         // What an earlier decision said no longer counts.
         request.events.iter_mut().for_each(|event| event.event.position = Position(0));
-        match batch.check(request) {
-            Ok(()) => outcomes.push(Ok(batch.place(request, index, &mut new))),
-            Err(_) if !looked_up => return Decided::LookUp,
-            Err(refusal) => outcomes.push(Err(refusal)),
+        let events = request.events.iter().map(Eventlog::of);
+        let concerned = events.chain(request.expectations.iter().map(Eventlog::named_by));
+        for eventlog in concerned {
+            versions.find(&eventlog).ok_or(Undecided::Unknown)?;
         }
+        let outcome = match self.check(request, versions) {
+            Ok(()) => Ok(self.place(request, versions)),
+            Err(_) if !self.looked_up => return Err(Undecided::LookUp),
+            Err(refusal) => Err(refusal),
+        };
+        self.decision.outcomes.push(outcome);
+        Ok(())
     }
-    Decided::Ready(Decision { outcomes, new, head: batch.head, versions: batch.versions })
-}
 
-/// The log as it will be after the requests that were granted so far.
-struct Batch {
-    head: Position,
-    versions: HashMap<Eventlog, Version>,
-    taken: HashMap<EventId, Taken>,
-}
-
-impl Batch {
-    fn version(&self, eventlog: &Eventlog) -> Version {
-        self.versions.get(eventlog).copied().unwrap_or_default()
+    /// Takes all that was counted on `versions` back.
+    pub(crate) fn undo<'a>(self, requests: impl IntoIterator<Item = &'a Append>, versions: &mut Versions) {
+        let mut new = self.decision.new.iter().peekable();
+        for (index, request) in requests.into_iter().enumerate() {
+            for (at, event) in request.events.iter().enumerate() {
+                if new.next_if(|place| **place == (index, at)).is_some() {
+                    versions.uncount(&Eventlog::of(event));
+                }
+            }
+        }
     }
 
     /// Whether all of `request` can be granted.
-    fn check(&self, request: &Append) -> Result<(), Refusal> {
+    fn check(&self, request: &Append, versions: &mut Versions) -> Result<(), Refusal> {
         let events = request.events.len();
         if events == 0 || events > EVENTS_PER_APPEND_MAX {
             return Err(Refusal::Invalid {
                 reason: format!("the append has {events} events; give it 1 to {EVENTS_PER_APPEND_MAX}"),
             });
         }
-        let mut own: HashMap<&EventId, (&[u8; 16], Position)> = HashMap::new();
+        let mut own: Map<&EventId, (&[u8; 16], Position)> = Map::default();
         let mut repeated = 0;
         for event in &request.events {
             let conflict = |position| Refusal::Conflict { id: event.event.id.clone(), position };
@@ -129,29 +140,19 @@ impl Batch {
                 repeated += 1;
             } else if events > 1
                 && let Some((digest, position)) =
-                    own.insert(&event.event.id, (&event.digest, self.head.next()))
+                    own.insert(&event.event.id, (&event.digest, self.decision.head.next()))
                 && *digest != event.digest
             {
                 return Err(conflict(position));
             }
         }
         // A repetition is answered like the first time, whatever has happened since.
-        if repeated < events { self.check_expectations(&request.expectations) } else { Ok(()) }
-    }
-
-    fn check_expectations(&self, expectations: &[Expectation]) -> Result<(), Refusal> {
-        for expectation in expectations {
-            let actual = self.version(&Eventlog::named_by(expectation));
-            if !expectation.expected.holds(actual) {
-                let Expectation { domain, pid, expected } = expectation.clone();
-                return Err(Refusal::WrongVersion { domain, pid, expected, actual });
-            }
-        }
-        Ok(())
+        if repeated < events { check_expectations(&request.expectations, versions) } else { Ok(()) }
     }
 
     /// Gives each new event of `request` the next position and version.
-    fn place(&mut self, request: &mut Append, index: usize, new: &mut Vec<(usize, usize)>) -> Vec<Appended> {
+    fn place(&mut self, request: &mut Append, versions: &mut Versions) -> Vec<Appended> {
+        let index = self.decided();
         let mut appended = Vec::with_capacity(request.events.len());
         for (at, event) in request.events.iter_mut().enumerate() {
             let vacant = match self.taken.entry(event.event.id.clone()) {
@@ -162,18 +163,28 @@ impl Batch {
                     continue;
                 }
             };
-            let last = self.versions.entry(Eventlog::of(event)).or_default();
-            *last = Version(last.0.saturating_add(1));
-            self.head = self.head.next();
-            let (position, version) = (self.head, *last);
+            let version = versions.count(Eventlog::of(event));
+            let position = self.decision.head.next();
+            self.decision.head = position;
             event.event.position = position;
             event.event.version = version;
             vacant.insert(Taken { position, version, digest: Some(event.digest) });
-            new.push((index, at));
+            self.decision.new.push((index, at));
             appended.push(Appended { position, version, stored: Stored::Now });
         }
         appended
     }
+}
+
+fn check_expectations(expectations: &[Expectation], versions: &mut Versions) -> Result<(), Refusal> {
+    for expectation in expectations {
+        let actual = versions.find(&Eventlog::named_by(expectation)).unwrap_or_default();
+        if !expectation.expected.holds(actual) {
+            let Expectation { domain, pid, expected } = expectation.clone();
+            return Err(Refusal::WrongVersion { domain, pid, expected, actual });
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -199,10 +210,21 @@ mod tests {
         Append::new(events, Vec::new(), Timestamp::default(), expectations)
     }
 
+    fn eventlog(pid: &str) -> Eventlog {
+        Eventlog { domain: Domain::parse("order").unwrap(), pid: Pid::parse(pid).unwrap() }
+    }
+
+    /// What is known of the log: every eventlog of these tests, and ids if somebody has looked.
+    #[derive(Clone)]
+    struct Known {
+        head: Position,
+        versions: Vec<(Eventlog, Version)>,
+        taken: Option<Map<EventId, Taken>>,
+    }
+
     fn known(head: u64, versions: &[(&str, u64)]) -> Known {
-        let eventlog =
-            |pid: &str| Eventlog { domain: Domain::parse("order").unwrap(), pid: Pid::parse(pid).unwrap() };
-        let versions = versions.iter().map(|(pid, version)| (eventlog(pid), Version(*version))).collect();
+        let of = |pid: &str| versions.iter().find(|(of, _)| *of == pid).map_or(0, |(_, version)| *version);
+        let versions = ["1", "2", "9"].map(|pid| (eventlog(pid), Version(of(pid)))).to_vec();
         Known { head: Position(head), versions, taken: None }
     }
 
@@ -218,11 +240,19 @@ mod tests {
         known
     }
 
+    fn decide(requests: &mut [Append], known: Known) -> Result<Decision, Undecided> {
+        let mut versions = Versions::default();
+        known.versions.into_iter().for_each(|(eventlog, version)| versions.remember(eventlog, version));
+        let mut draft = match known.taken {
+            Some(taken) => Draft::looked_up(known.head, taken),
+            None => Draft::new(known.head),
+        };
+        requests.iter_mut().try_for_each(|request| draft.decide(request, &mut versions))?;
+        Ok(draft.finish())
+    }
+
     fn ready(requests: &mut [Append], known: &Known) -> Decision {
-        match decide(requests, known.clone()) {
-            Decided::Ready(decision) => decision,
-            Decided::LookUp => panic!("ids are to be looked up"),
-        }
+        decide(requests, known.clone()).unwrap()
     }
 
     fn places(outcome: &Result<Vec<Appended>, Refusal>) -> Vec<(u64, u64, bool)> {
@@ -253,7 +283,7 @@ mod tests {
         let other = vec![event("a", "1", "[1]")];
         let other = Append::new(other, Vec::new(), Timestamp::default(), Vec::new());
         let mut requests = [append(&[("a", "1")], vec![]), other, append(&[("b", "1")], vec![])];
-        assert_eq!(decide(&mut requests, known(0, &[])), Decided::LookUp);
+        assert_eq!(decide(&mut requests, known(0, &[])), Err(Undecided::LookUp));
         let decision = ready(&mut requests, &looked_up(known(0, &[]), &[]));
         assert!(matches!(decision.outcomes[1], Err(Refusal::Conflict { position: Position(1), .. })));
         assert_eq!(places(&decision.outcomes[2]), [(2, 2, true)]);
@@ -296,7 +326,7 @@ mod tests {
     fn a_whole_repetition_is_answered_before_its_expectations() {
         let none = || vec![expect("1", Expected::None)];
         let mut requests = [append(&[("x", "1")], none())];
-        assert_eq!(decide(&mut requests, known(5, &[("1", 3)])), Decided::LookUp);
+        assert_eq!(decide(&mut requests, known(5, &[("1", 3)])), Err(Undecided::LookUp));
         let taken = looked_up(known(5, &[("1", 3)]), &[("x", 2)]);
         assert_eq!(places(&ready(&mut requests, &taken).outcomes[0]), [(2, 1, false)]);
         let mut partly = [append(&[("x", "1"), ("y", "1")], none())];
@@ -319,5 +349,31 @@ mod tests {
         let events = (0..=EVENTS_PER_APPEND_MAX).map(|at| event(&at.to_string(), "1", "{}")).collect();
         let mut requests = [Append::new(events, Vec::new(), Timestamp::default(), vec![])];
         assert!(ready(&mut requests, &none).outcomes[0].is_err());
+    }
+
+    #[test]
+    fn what_is_not_known_waits_and_leaves_no_trace() {
+        let mut versions = Versions::default();
+        versions.remember(eventlog("1"), Version(7));
+        let mut draft = Draft::new(Position(3));
+        let mut half_known = append(&[("a", "1"), ("b", "2")], vec![]);
+        assert_eq!(draft.decide(&mut half_known, &mut versions), Err(Undecided::Unknown));
+        assert_eq!((draft.decided(), &draft.decision), (0, &Draft::new(Position(3)).decision));
+        assert_eq!(versions.find(&eventlog("1")), Some(Version(7)));
+        versions.remember(eventlog("2"), Version(0));
+        assert_eq!(draft.decide(&mut half_known, &mut versions), Ok(()));
+        assert_eq!(places(&draft.finish().outcomes[0]), [(4, 8, true), (5, 1, true)]);
+    }
+
+    #[test]
+    fn an_undone_draft_leaves_versions_as_they_were() {
+        let mut versions = Versions::default();
+        versions.remember(eventlog("1"), Version(7));
+        let mut requests = [append(&[("a", "1"), ("a", "1")], vec![]), append(&[("b", "1")], vec![])];
+        let mut draft = Draft::new(Position(3));
+        requests.iter_mut().for_each(|request| draft.decide(request, &mut versions).unwrap());
+        assert_eq!(versions.find(&eventlog("1")), Some(Version(9)));
+        draft.undo(&requests, &mut versions);
+        assert_eq!(versions.find(&eventlog("1")), Some(Version(7)));
     }
 }

@@ -3,19 +3,18 @@
 //! A try either commits and has an outcome for each request, or leaves the database as it was and
 //! says why. [`crate::write::task`] decides what comes next.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use proto::{Event, EventId, Position, Refusal, Timestamp, Version};
+use proto::{Event, EventId, Position, Refusal, Timestamp};
 use sqlx::Error;
 
 use crate::write::append::Prepared;
 use crate::write::batch::Batch;
-use crate::write::decide::{Decided, Decision, Eventlog, Known, decide};
+use crate::write::decide::{Decision, Draft, Eventlog, Undecided};
 use crate::write::session::{LogEnd, Session, Then};
 use crate::write::settle::Fence;
-use crate::write::settlement::{ORPHANS, OrphanRun};
+use crate::write::settlement::{ORPHANS, OrphanRun, Settlements};
 use crate::write::versions::Versions;
 
 /// Batches that look ids up beforehand after one held a repetition: repetitions come in crowds.
@@ -92,7 +91,7 @@ impl Log {
         Ok(())
     }
 
-    /// One try of `batch`, whose settlements were checked.
+    /// One try of `batch`, whose settlements were checked. After one that failed, [`Log::forget`].
     pub(crate) async fn attempt(
         &mut self,
         session: &mut Session,
@@ -104,48 +103,20 @@ impl Log {
             session.lock_head().await?;
             self.refresh(session).await?;
         }
-        let look_up = care.look_up || self.look_ups > 0;
-        let decision = self.decide(session, batch, look_up).await?;
-        let new: Vec<&Prepared> = decision.new.iter().filter_map(|place| prepared(batch, *place)).collect();
-        let settles = !batch.settlements.is_empty() || !batch.orphans.is_empty();
-        if !settles && new.is_empty() {
+        let decision = self.decide(session, batch, care.look_up).await?;
+        if decision.new.is_empty() {
             self.confirm(session, &decision).await?;
-            session.rollback().await?;
-            return Ok(self.committed(decision));
         }
-        let links = new.iter().any(|new| !new.event.eids.is_empty() || !new.event.cpids.is_empty());
-        let then = if settles || links { Then::More } else { Then::Commit };
-        let claimed = match (care.lock, new.is_empty()) {
-            (false, false) => session.append(self.end, newest(batch), &new, then).await?,
-            (false, true) => {
-                session.begin().await?;
-                self.confirm(session, &decision).await.map(|()| true)?
-            }
-            // The head's lock is held, so nobody else can have moved it.
-            (true, _) => {
-                let claimed = session.claim(self.end, decision.head, newest(batch)).await?;
-                session.insert_events(&new).await?;
-                claimed
-            }
-        };
-        if !claimed {
-            return Err(Trouble::HeadMoved);
-        }
-        if links {
-            session.insert_links(&new).await?;
-        }
-        for (place, asked) in batch.settlements.iter().enumerate() {
-            self.settle(session, place, &asked.work, care.look_up).await?;
-        }
-        for asked in &batch.orphans {
-            let runs =
-                if care.look_up { unrecorded(session, &asked.work).await? } else { asked.work.clone() };
-            session.orphans(&runs, &self.hub).await?;
-        }
-        if then == Then::More || care.lock {
-            session.commit().await?;
-        }
-        Ok(self.committed(decision))
+        let work = Work { batch, decision: &decision, end: self.end, care, hub: &self.hub };
+        work.carry_out(session).await?;
+        self.end.position = decision.head;
+        self.in_doubt.clear();
+        Ok(decision)
+    }
+
+    /// Forgets versions that were counted for a try that failed.
+    pub(crate) fn forget(&mut self) {
+        self.versions.clear();
     }
 
     /// The decision on the appends, by what is known or read now.
@@ -155,61 +126,51 @@ impl Log {
         batch: &mut Batch,
         look_up: bool,
     ) -> Result<Decision, Trouble> {
-        if batch.appends.is_empty() {
-            return Ok(Decision::nothing(self.end.position));
-        }
-        let mut look_up = look_up;
+        let mut look_up = look_up || self.look_ups > 0;
+        let mut draft = Draft::new(self.end.position);
         loop {
-            let versions = self.versions_of(session, batch).await?;
-            let mut known = Known { head: self.end.position, versions, taken: None };
-            if look_up {
+            if std::mem::take(&mut look_up) {
+                draft.undo(batch.appends.iter().map(|asked| &asked.work), &mut self.versions);
                 let events = batch.appends.iter().flat_map(|asked| &asked.work.events);
-                let ids: Vec<_> = events.map(|event| &event.event.id).collect();
-                known.taken = Some(session.taken(&ids).await?);
+                let taken = session.taken(&events.map(|event| &event.event.id).collect::<Vec<_>>()).await?;
+                self.weigh(taken.is_empty());
+                draft = Draft::looked_up(self.end.position, taken);
             }
-            self.weigh(&known);
-            match decide(batch.appends.iter_mut().map(|asked| &mut asked.work), known) {
-                Decided::LookUp => look_up = true,
-                Decided::Ready(mut decision) => {
-                    self.claim_doubtful(batch, &mut decision);
-                    return Ok(decision);
-                }
+            let mut undecided = batch.appends.iter_mut().skip(draft.decided());
+            match undecided.try_for_each(|asked| draft.decide(&mut asked.work, &mut self.versions)) {
+                Ok(()) => break,
+                Err(Undecided::LookUp) => look_up = true,
+                Err(Undecided::Unknown) => self.learn(session, batch, draft.decided()).await?,
             }
         }
+        let mut decision = draft.finish();
+        self.claim_doubtful(batch, &mut decision);
+        Ok(decision)
     }
 
-    /// The last versions of the eventlogs that the batch concerns: remembered ones, and the others
-    /// from the tables.
-    async fn versions_of(
-        &mut self,
-        session: &mut Session,
-        batch: &Batch,
-    ) -> Result<HashMap<Eventlog, Version>, Error> {
-        let mut versions = HashMap::new();
+    /// Reads the last versions that are missing for the requests from `decided` on.
+    async fn learn(&mut self, session: &mut Session, batch: &Batch, decided: usize) -> Result<(), Error> {
         let mut unknown = Vec::new();
-        for asked in &batch.appends {
+        let mut seen = HashSet::new();
+        for asked in batch.appends.iter().skip(decided) {
             let events = asked.work.events.iter().map(Eventlog::of);
             for eventlog in events.chain(asked.work.expectations.iter().map(Eventlog::named_by)) {
-                let Entry::Vacant(vacant) = versions.entry(eventlog) else { continue };
-                let remembered = self.versions.find(vacant.key());
-                if remembered.is_none() {
-                    unknown.push(vacant.key().clone());
+                if self.versions.find(&eventlog).is_none() && seen.insert(eventlog.clone()) {
+                    unknown.push(eventlog);
                 }
-                vacant.insert(remembered.unwrap_or_default());
             }
         }
         let read = session.last_versions(&unknown).await?;
-        versions.extend(unknown.into_iter().zip(read));
-        Ok(versions)
+        unknown
+            .into_iter()
+            .zip(read)
+            .for_each(|(eventlog, version)| self.versions.remember(eventlog, version));
+        Ok(())
     }
 
     /// Decides whether the next batches look their ids up.
-    fn weigh(&mut self, known: &Known) {
-        match &known.taken {
-            Some(taken) if !taken.is_empty() => self.look_ups = LOOK_UPS_AFTER_REPETITION,
-            Some(_) => self.look_ups = self.look_ups.saturating_sub(1),
-            None => {}
-        }
+    fn weigh(&mut self, all_new: bool) {
+        self.look_ups = if all_new { self.look_ups.saturating_sub(1) } else { LOOK_UPS_AFTER_REPETITION };
     }
 
     /// Notes where events were to go in a commit whose outcome is not known.
@@ -244,40 +205,81 @@ impl Log {
         self.refresh(session).await?;
         if self.end == before { Ok(()) } else { Err(Trouble::HeadMoved) }
     }
+}
 
-    async fn settle(
-        &self,
-        session: &mut Session,
-        place: usize,
-        settlements: &crate::write::settlement::Settlements,
-        look_up: bool,
-    ) -> Result<(), Trouble> {
-        if look_up && !settlements.runs.is_empty() {
-            let firsts: Vec<_> = settlements.runs.iter().map(|run| run.first).collect();
-            let found = session.settled(settlements.group, &firsts).await?;
-            // A flush is written whole, so all of it says that a lost answer was a yes.
-            if found.len() == firsts.len() {
-                return Ok(());
-            }
-            if let Some(position) = found.into_iter().next() {
-                let group = settlements.group;
-                let reason = format!("position {position} of group {group} is settled already");
-                return Err(Trouble::Unfit(place, Refusal::Invalid { reason }));
-            }
+/// What a try brings to the database.
+struct Work<'a> {
+    batch: &'a Batch,
+    decision: &'a Decision,
+    end: LogEnd,
+    care: Care,
+    hub: &'a str,
+}
+
+impl Work<'_> {
+    async fn carry_out(&self, session: &mut Session) -> Result<(), Trouble> {
+        let Self { batch, decision, end, care, hub } = *self;
+        let new: Vec<&Prepared> = decision.new.iter().filter_map(|place| prepared(batch, *place)).collect();
+        let settles = !batch.settlements.is_empty() || !batch.orphans.is_empty();
+        if !settles && new.is_empty() {
+            return Ok(session.rollback().await?);
         }
-        match session.settle(settlements, &self.hub).await? {
-            Fence::Held => Ok(()),
-            Fence::Lost => Err(Trouble::Fenced(place)),
+        let links = new.iter().any(|new| !new.event.eids.is_empty() || !new.event.cpids.is_empty());
+        let then = if settles || links { Then::More } else { Then::Commit };
+        let claimed = match (care.lock, new.is_empty()) {
+            (false, false) => session.append(end, newest(batch), &new, then).await?,
+            (false, true) => session.begin().await.map(|()| true)?,
+            // The head's lock is held, so nobody else can have moved it.
+            (true, _) => {
+                let claimed = session.claim(end, decision.head, newest(batch)).await?;
+                session.insert_events(&new).await?;
+                claimed
+            }
+        };
+        if !claimed {
+            return Err(Trouble::HeadMoved);
+        }
+        if links {
+            session.insert_links(&new).await?;
+        }
+        for (place, asked) in batch.settlements.iter().enumerate() {
+            settle(session, place, &asked.work, care.look_up, hub).await?;
+        }
+        for asked in &batch.orphans {
+            let runs =
+                if care.look_up { unrecorded(session, &asked.work).await? } else { asked.work.clone() };
+            session.orphans(&runs, hub).await?;
+        }
+        if then == Then::More || care.lock {
+            session.commit().await?;
+        }
+        Ok(())
+    }
+}
+
+async fn settle(
+    session: &mut Session,
+    place: usize,
+    settlements: &Settlements,
+    look_up: bool,
+    hub: &str,
+) -> Result<(), Trouble> {
+    if look_up && !settlements.runs.is_empty() {
+        let firsts: Vec<_> = settlements.runs.iter().map(|run| run.first).collect();
+        let found = session.settled(settlements.group, &firsts).await?;
+        // A flush is written whole, so all of it says that a lost answer was a yes.
+        if found.len() == firsts.len() {
+            return Ok(());
+        }
+        if let Some(position) = found.into_iter().next() {
+            let group = settlements.group;
+            let reason = format!("position {position} of group {group} is settled already");
+            return Err(Trouble::Unfit(place, Refusal::Invalid { reason }));
         }
     }
-
-    fn committed(&mut self, mut decision: Decision) -> Decision {
-        self.end.position = decision.head;
-        for (eventlog, version) in decision.versions.drain() {
-            self.versions.remember(eventlog, version);
-        }
-        self.in_doubt.clear();
-        decision
+    match session.settle(settlements, hub).await? {
+        Fence::Held => Ok(()),
+        Fence::Lost => Err(Trouble::Fenced(place)),
     }
 }
 

@@ -3,9 +3,7 @@
 //! What is read before the transaction is true inside of it if the head can be claimed: every append
 //! of every hub moves the head, and [`Session::claim`] takes its lock and compares in one.
 
-use std::collections::{HashMap, HashSet};
-
-use proto::{Domain, EventId, Pid, Position, Timestamp, Version};
+use proto::{EventId, Position, Timestamp, Version};
 use sqlx::Error;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -14,6 +12,7 @@ use crate::failure::{Failure, classify};
 use crate::statement::{Statement, TEMPLATE_ROWS_MAX, Template, Value};
 use crate::write::append::Prepared;
 use crate::write::decide::{Eventlog, Taken};
+use crate::write::versions::Map;
 
 /// Bytes of events in one statement, unless a single event has more.
 const STATEMENT_BYTES_MAX: usize = 4 << 20;
@@ -34,13 +33,10 @@ static INSERT_EVENTS_MYSQL: Template = Template::same(&[MYSQL_INSERT]).fine();
 static APPEND: Template = Template::passing(&[SQLITE_BEGIN, SQLITE_CLAIM, SQLITE_INSERT], "");
 static APPEND_ALONE: Template = Template::passing(&[SQLITE_BEGIN, SQLITE_CLAIM, SQLITE_INSERT, "COMMIT"], "");
 
-/// Compound statements are limited in SQLite, and slow to plan on servers.
-const VERSIONS_ROWS_MAX: usize = 256;
-static LAST_VERSIONS: Template =
-    Template::same(&[include_str!("../../../sql/event/last_versions.sql")]).at_most(VERSIONS_ROWS_MAX);
-static FIND_EVENTLOGS: Template =
-    Template::passing(&[], include_str!("../../../sql/mysql/event/find_eventlogs.sql"))
-        .at_most(VERSIONS_ROWS_MAX);
+const LAST_VERSIONS: Statement = Statement::each(
+    include_str!("../../../sql/sqlite/event/last_versions.sql"),
+    include_str!("../../../sql/mysql/event/last_versions.sql"),
+);
 static FIND_IDS: Template = Template::same(&[include_str!("../../../sql/event/find_ids.sql")]);
 pub(crate) static INSERT_EIDS: Template = Template::passing(
     &[include_str!("../../../sql/sqlite/event_eid/insert.sql")],
@@ -245,54 +241,21 @@ impl Session {
     /// The last version of each eventlog, in order.
     pub(crate) async fn last_versions(&mut self, eventlogs: &[Eventlog]) -> Result<Vec<Version>, Error> {
         let mut versions = vec![Version(0); eventlogs.len()];
-        let wanted: Vec<_> = (0_i64..)
-            .zip(eventlogs)
-            .map(|(at, log)| {
-                [Value::Integer(at), Value::Text(log.domain.as_str()), Value::Text(log.pid.as_str())]
-            })
-            .collect();
-        let wanted = if self.is_sqlite() { wanted } else { self.that_exist(wanted, eventlogs).await? };
-        let mut rest = wanted.as_slice();
-        while !rest.is_empty() {
-            let (statement, taken) = LAST_VERSIONS.for_at_most(rest.len());
-            let (part, others) = rest.split_at(taken.min(rest.len()));
-            for row in self.rows(&statement, part.as_flattened()).await? {
-                let version = row.integer_or_null(1)?.unwrap_or_default();
-                if let Some(place) = versions.get_mut(row.small::<usize>(0)?) {
-                    *place = Version(version.cast_unsigned());
-                }
+        let names: Vec<_> = eventlogs.iter().map(|log| [log.domain.as_str(), log.pid.as_str()]).collect();
+        // Lists of texts always have a JSON form.
+        let names = serde_json::to_string(&names).unwrap_or_default();
+        for row in self.rows(&LAST_VERSIONS, &[Value::Text(&names)]).await? {
+            let version = row.integer_or_null(1)?.unwrap_or_default();
+            if let Some(place) = versions.get_mut(row.small::<usize>(0)?) {
+                *place = Version(version.cast_unsigned());
             }
-            rest = others;
         }
         Ok(versions)
     }
 
-    /// Those of `wanted` that have a first event. A server looks many up in one go by their whole
-    /// key, but plans a last version for each; and most of those that are not known are new.
-    async fn that_exist<'a>(
-        &mut self,
-        wanted: Vec<[Value<'a>; 3]>,
-        eventlogs: &[Eventlog],
-    ) -> Result<Vec<[Value<'a>; 3]>, Error> {
-        let mut exist = HashSet::new();
-        for part in eventlogs.chunks(VERSIONS_ROWS_MAX) {
-            let (statement, size) = FIND_EVENTLOGS.for_at_least(part.len());
-            let last = part.last().map_or(&[][..], std::slice::from_ref);
-            let filled = part.iter().chain(last.iter().cycle()).take(size);
-            let values: Vec<_> = filled
-                .flat_map(|log| [Value::Text(log.domain.as_str()), Value::Text(log.pid.as_str())])
-                .collect();
-            for row in self.rows(&statement, &values).await? {
-                exist.insert(Eventlog { domain: row.name(0, Domain::parse)?, pid: row.name(1, Pid::parse)? });
-            }
-        }
-        let found = wanted.into_iter().zip(eventlogs).filter(|(_, log)| exist.contains(log));
-        Ok(found.map(|(wanted, _)| wanted).collect())
-    }
-
     /// Those of `ids` that are in the log.
-    pub(crate) async fn taken(&mut self, ids: &[&EventId]) -> Result<HashMap<EventId, Taken>, Error> {
-        let mut found = HashMap::new();
+    pub(crate) async fn taken(&mut self, ids: &[&EventId]) -> Result<Map<EventId, Taken>, Error> {
+        let mut found = Map::default();
         for part in ids.chunks(TEMPLATE_ROWS_MAX) {
             // Repeating the last id fills up the next larger size: one statement in place of several.
             let (statement, size) = FIND_IDS.for_at_least(part.len());

@@ -1,12 +1,10 @@
 //! The writer task: takes what has queued, tries until it is written or time is up, answers, tells.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
-use proto::Position;
 use sqlx::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
 use tracing::{debug, error, warn};
 
@@ -14,11 +12,13 @@ use crate::database::{Database, reason};
 use crate::error::WriteError;
 use crate::failure::{Failure, classify};
 use crate::write::batch::Batch;
-use crate::write::commits::{self, Commits, Teller};
+use crate::write::commits::{self, Commits};
 use crate::write::decide::Decision;
-use crate::write::log::{Care, Log, Trouble, headless, new_events};
+use crate::write::intake::{Intake, Next};
+use crate::write::log::{Care, Log, Trouble, headless};
 use crate::write::session::Session;
 use crate::write::settle;
+use crate::write::telling::{self, Finished, Telling, Told};
 use crate::write::writer::{Command, WriterOptions};
 
 /// How long a batch is tried before it is answered that the database is not available.
@@ -38,12 +38,9 @@ pub(crate) struct Task {
     pub(crate) database: Database,
     pub(crate) options: WriterOptions,
     pub(crate) log: Log,
-    pub(crate) teller: Arc<Teller>,
-    finished: Vec<Finished>,
-    queue: mpsc::Receiver<Command>,
+    pub(crate) telling: Telling,
+    intake: Intake,
     session: Option<Session>,
-    /// What was taken from the queue and did not fit the batch before.
-    held: Option<Command>,
 }
 
 impl Task {
@@ -52,97 +49,54 @@ impl Task {
         database: Database,
         options: WriterOptions,
         queue: mpsc::Receiver<Command>,
-    ) -> Result<(Self, Commits), Error> {
+    ) -> Result<(Self, Told, Commits), Error> {
         let mut session = Session::new(database.connect_writer().await?, database.turn().clone());
         let end = session.head().await?.ok_or_else(headless)?;
         session.rollback().await?;
         let log = Log::new(end, options.hub.to_string());
         let (teller, commits) = commits::channel(end.position);
-        let task = Self {
-            database,
-            options,
-            log,
-            teller: Arc::new(teller),
-            finished: Vec::new(),
-            queue,
-            session: Some(session),
-            held: None,
-        };
-        Ok((task, commits))
+        let (telling, told, turns) = telling::channel(teller);
+        let intake = Intake::new(queue, options.stop.clone(), turns);
+        let task = Self { database, options, log, telling, intake, session: Some(session) };
+        Ok((task, told, commits))
     }
 
     /// Writes until it is told to stop and the queue is empty, or nobody can ask any more.
-    ///
-    /// The answers of one batch are given while the database is busy with the next one.
     pub(crate) async fn run(mut self) {
-        while let Some(command) = self.next().await {
-            let mut batch = Batch::default();
-            if let Some(change) = batch.take(command) {
-                self.tell();
-                self.change(change).await;
-                continue;
+        while let Some(next) = self.intake.next().await {
+            match next {
+                Next::Batch(batch, turn) => self.write(batch, turn).await,
+                Next::Change(change) => self.change(change).await,
             }
-            self.fill(&mut batch);
-            let (teller, finished) = (Arc::clone(&self.teller), std::mem::take(&mut self.finished));
-            // What is first waits first: the telling begins when the database has its work.
-            futures::future::join(self.write(batch), async { tell(&teller, finished) }).await;
         }
-        self.tell();
         if let Some(session) = self.session.take() {
             session.close().await;
         }
     }
 
-    async fn next(&mut self) -> Option<Command> {
-        if let Some(held) = self.held.take() {
-            return Some(held);
-        }
-        if self.options.stop.is_cancelled() {
-            self.queue.close();
-        }
-        if let Ok(command) = self.queue.try_recv() {
-            return Some(command);
-        }
-        self.tell();
-        if !self.queue.is_closed() {
-            tokio::select! {
-                biased;
-                () = self.options.stop.cancelled() => self.queue.close(),
-                command = self.queue.recv() => return command,
-            }
-        }
-        // A closed queue still hands out what it holds.
-        self.queue.recv().await
-    }
-
-    fn tell(&mut self) {
-        tell(&self.teller, std::mem::take(&mut self.finished));
-    }
-
-    /// Adds what has queued meanwhile, as long as it may share the transaction.
-    fn fill(&mut self, batch: &mut Batch) {
-        while self.held.is_none() {
-            let Ok(command) = self.queue.try_recv() else { return };
-            self.held = batch.take(command);
-        }
-    }
-
-    async fn write(&mut self, mut batch: Batch) {
+    async fn write(&mut self, mut batch: Box<Batch>, turn: Option<OwnedSemaphorePermit>) {
         refuse_unfit(&mut batch);
         let deadline = Instant::now() + WRITE_WITHIN;
-        let mut waiting = VecDeque::from([(batch, Care::default())]);
-        while let Some((batch, care)) = waiting.pop_front() {
-            if let Some(refused) = self.write_one(batch, care, deadline).await {
+        let mut waiting = VecDeque::from([(batch, turn, Care::default())]);
+        while let Some((batch, turn, care)) = waiting.pop_front() {
+            if let Some(refused) = self.write_one(batch, turn, care, deadline).await {
                 // Each in a transaction of its own, so that only the bad one fails.
                 let careful = Care { look_up: true, ..Care::default() };
-                waiting.extend(refused.split().into_iter().map(|single| (single, careful)));
+                let singles = refused.split().into_iter().map(Box::new);
+                waiting.extend(singles.map(|single| (single, None, careful)));
             }
         }
     }
 
     /// Tries one batch until everything in it is answered. A batch of several requests that the
     /// engine refuses is given back.
-    async fn write_one(&mut self, mut batch: Batch, mut care: Care, deadline: Instant) -> Option<Batch> {
+    async fn write_one(
+        &mut self,
+        mut batch: Box<Batch>,
+        turn: Option<OwnedSemaphorePermit>,
+        mut care: Care,
+        deadline: Instant,
+    ) -> Option<Batch> {
         let mut tries = Tries::default();
         while !batch.is_empty() {
             if let Some(refusal) = self.log.closed() {
@@ -150,7 +104,8 @@ impl Task {
             }
             let trouble = match self.attempt(&mut batch, care).await {
                 Ok(decision) => {
-                    self.finished.push(Finished { batch, decision, head: self.log.end() });
+                    let head = self.log.end();
+                    self.telling.finished(Finished { batch, decision, head, turn }).await;
                     return None;
                 }
                 Err(trouble) => trouble,
@@ -181,7 +136,7 @@ impl Task {
                     }
                     let hopeless = failure == Failure::Refused || (failure == Failure::Taken && care.look_up);
                     if hopeless && batch.requests() > 1 {
-                        return Some(batch);
+                        return Some(*batch);
                     }
                     care.look_up = true;
                     if hopeless || !tries.pause(deadline, self.options.stop.is_cancelled()).await {
@@ -209,6 +164,7 @@ impl Task {
         if session.in_doubt() {
             self.log.doubt(batch);
         }
+        self.log.forget();
         self.keep(session, &outcome).await;
         if let Trouble::HeadMoved = outcome {
             self.catch_up().await?;
@@ -220,7 +176,7 @@ impl Task {
     async fn catch_up(&mut self) -> Result<(), Trouble> {
         let mut session = self.session().await?;
         let outcome = self.log.refresh(&mut session).await;
-        self.teller.head(self.log.end());
+        self.telling.head(self.log.end()).await;
         match &outcome {
             Ok(()) => self.keep(session, &Trouble::HeadMoved).await,
             Err(trouble) => self.keep(session, trouble).await,
@@ -230,7 +186,6 @@ impl Task {
 
     /// Rolls back and keeps the session for the next try, unless it is lost or in doubt.
     pub(crate) async fn keep(&mut self, mut session: Session, trouble: &Trouble) {
-        // After a lost connection or a late answer nobody knows what is under way in it.
         // After a lost connection or a late answer nobody knows what is under way in it.
         let lost = matches!(trouble, Trouble::Engine(error) if classify(error) == Failure::Lost);
         if lost || session.in_doubt() {
@@ -253,7 +208,7 @@ impl Task {
             Ok(()) | Err(Trouble::Closed(_)) => {}
             Err(trouble) => return Err(trouble),
         }
-        self.teller.head(self.log.end());
+        self.telling.head(self.log.end()).await;
         session.rollback().await?;
         Ok(session)
     }
@@ -261,26 +216,6 @@ impl Task {
     /// Keeps a session that is in no transaction.
     pub(crate) fn give_back(&mut self, session: Session) {
         self.session = Some(session);
-    }
-}
-
-/// A committed batch whose askers do not know yet.
-struct Finished {
-    batch: Batch,
-    decision: Decision,
-    head: Position,
-}
-
-/// Answers whoever asked, then passes the events on.
-fn tell(teller: &Teller, finished: Vec<Finished>) {
-    for Finished { mut batch, mut decision, head } in finished {
-        let events = new_events(&mut batch, &decision);
-        for (asked, outcome) in batch.appends.drain(..).zip(decision.outcomes.drain(..)) {
-            asked.answer(outcome.map_err(WriteError::Refused));
-        }
-        batch.settlements.drain(..).for_each(|asked| asked.answer(Ok(())));
-        batch.orphans.drain(..).for_each(|asked| asked.answer(Ok(())));
-        teller.events(events, head);
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
 use proto::Version;
 
 use crate::write::decide::Eventlog;
@@ -12,10 +13,13 @@ use crate::write::decide::Eventlog;
 /// Eventlogs of one generation. There are two: at most twice as many are kept.
 const GENERATION_EVENTLOGS_MAX: usize = 50_000;
 
+/// A map for what is looked at several times an event.
+pub(crate) type Map<K, V> = HashMap<K, V, RandomState>;
+
 #[derive(Debug, Default)]
 pub(crate) struct Versions {
-    young: HashMap<Eventlog, Version>,
-    old: HashMap<Eventlog, Version>,
+    young: Map<Eventlog, Version>,
+    old: Map<Eventlog, Version>,
 }
 
 impl Versions {
@@ -34,6 +38,25 @@ impl Versions {
             self.old = std::mem::take(&mut self.young);
         }
         self.young.insert(eventlog, version);
+    }
+
+    /// One more event of an eventlog, whose last version is remembered: its version.
+    pub(crate) fn count(&mut self, eventlog: Eventlog) -> Version {
+        if let Some(version) = self.young.get_mut(&eventlog) {
+            *version = Version(version.0.saturating_add(1));
+            return *version;
+        }
+        let version = Version(self.find(&eventlog).unwrap_or_default().0.saturating_add(1));
+        self.remember(eventlog, version);
+        version
+    }
+
+    /// Takes one event of an eventlog back.
+    pub(crate) fn uncount(&mut self, eventlog: &Eventlog) {
+        let version = self.young.get_mut(eventlog).or_else(|| self.old.get_mut(eventlog));
+        if let Some(version) = version {
+            *version = Version(version.0.saturating_sub(1));
+        }
     }
 
     /// Forgets everything: somebody else has written.

@@ -15,6 +15,7 @@ use crate::write::commits::Commits;
 use crate::write::group::{Group, GroupWish};
 use crate::write::settlement::{OrphanRun, Settlements};
 use crate::write::task::Task;
+use crate::write::telling::Told;
 
 /// Commands that may wait for the writer. At it callers wait.
 const COMMANDS_QUEUED_MAX: usize = 8_192;
@@ -58,21 +59,46 @@ pub(crate) enum Command {
 }
 
 impl Database {
-    /// Starts writing: a handle, the commits in order, and the task, which the caller runs. There
+    /// Starts writing: a handle, the commits in order, and the tasks, which the caller runs. There
     /// is to be one writer in a process.
     ///
     /// # Errors
     /// [`OpenError`] if the tables are not ready or no connection came about.
-    pub async fn writer(
-        &self,
-        options: WriterOptions,
-    ) -> Result<(Writer, Commits, impl Future<Output = ()> + Send + use<>), OpenError> {
+    pub async fn writer(&self, options: WriterOptions) -> Result<(Writer, Commits, WriterTasks), OpenError> {
         self.check_schema().await?;
         let (sender, receiver) = mpsc::channel(COMMANDS_QUEUED_MAX);
         let writer = Writer { queue: sender, bytes: Arc::new(Semaphore::new(QUEUED_KIB_MAX)) };
         let failed = |error| OpenError::Failed { place: self.url().to_string(), reason: reason(&error) };
-        let (task, commits) = Task::start(self.clone(), options, receiver).await.map_err(failed)?;
-        Ok((writer, commits, task.run()))
+        let (write, tell, commits) = Task::start(self.clone(), options, receiver).await.map_err(failed)?;
+        Ok((writer, commits, WriterTasks { write, tell }))
+    }
+}
+
+/// What a writer does, for whoever runs it. It ends when it is told to stop and everything is
+/// written and told, or when no handle is left.
+#[must_use = "a writer writes only while its tasks run"]
+pub struct WriterTasks {
+    write: Task,
+    tell: Told,
+}
+
+impl WriterTasks {
+    /// Both tasks as one.
+    pub async fn run(self) {
+        let (write, tell) = self.split();
+        futures::future::join(write, tell).await;
+    }
+
+    /// The task that writes and the one that tells callers, for a runtime each: the first is to be
+    /// on the thread on which the writer was made, the second where its callers are.
+    pub fn split(self) -> (impl Future<Output = ()> + Send, impl Future<Output = ()> + Send) {
+        (self.write.run(), self.tell.run())
+    }
+}
+
+impl fmt::Debug for WriterTasks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriterTasks").finish_non_exhaustive()
     }
 }
 
