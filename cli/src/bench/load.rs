@@ -1,5 +1,6 @@
 //! The load: publishers with a window of unanswered events each, and members that acknowledge.
 
+use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,16 +28,38 @@ const MEMBER_CREDIT: u32 = 1_024;
 /// Processes that the events belong to.
 const PROCESSES: u64 = 10_000;
 
+/// What scatters numbers over all of their range: 2⁶⁴ divided by the golden ratio.
+const SCATTERING: u64 = 0x9E37_79B9_7F4A_7C15;
+
 /// How often it is looked whether the group is done.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// How long a phase may stand still.
 const STANDSTILL: Duration = Duration::from_secs(60);
 
+/// How the processes' names sort, which is what an index makes the most of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Names {
+    /// Like random ids: events that follow each other belong to processes far apart.
+    Scattered,
+    /// In the order in which the processes get their events.
+    Sorted,
+}
+
+impl fmt::Display for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Scattered => "scattered",
+            Self::Sorted => "sorted",
+        })
+    }
+}
+
 /// Makes the events of a benchmark.
 #[derive(Debug, Clone)]
 pub(super) struct Maker {
     domain: Domain,
+    names: Names,
     name: EventName,
     /// What fills the data up to its length.
     zeros: String,
@@ -44,8 +67,9 @@ pub(super) struct Maker {
 
 impl Maker {
     /// Events of `domain` with so many bytes of data, at least 9.
-    pub(super) fn new(domain: &str, data_bytes: usize) -> Outcome<Self> {
+    pub(super) fn new(domain: &str, names: Names, data_bytes: usize) -> Outcome<Self> {
         Ok(Self {
+            names,
             domain: Domain::parse(domain).map_err(Failure::failed)?,
             name: EventName::parse("order placed").map_err(Failure::failed)?,
             zeros: "0".repeat(data_bytes.saturating_sub(r#"{"n":""}"#.len())),
@@ -54,7 +78,12 @@ impl Maker {
 
     /// The event with this number. The same number gives the same event with another id.
     pub(super) fn event(&self, number: u64) -> Outcome<NewEvent> {
-        let pid = Pid::parse(&format!("process-{:08}", number % PROCESSES)).map_err(Failure::failed)?;
+        let process = number % PROCESSES;
+        let pid = match self.names {
+            Names::Scattered => process.wrapping_add(1).wrapping_mul(SCATTERING),
+            Names::Sorted => process,
+        };
+        let pid = Pid::parse(&format!("{pid:016x}")).map_err(Failure::failed)?;
         let number = number.to_string();
         let zeros = self.zeros.get(number.len()..).unwrap_or_default();
         let data = Data::parse(format!(r#"{{"n":"{zeros}{number}"}}"#)).map_err(Failure::failed)?;
@@ -163,13 +192,25 @@ impl Group {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
     fn an_event_has_as_many_bytes_of_data_as_was_asked_for() {
-        let maker = Maker::new("bench", 200).unwrap();
+        let maker = Maker::new("bench", Names::Scattered, 200).unwrap();
         for number in [0, 123_456] {
             assert_eq!(maker.event(number).unwrap().data.as_bytes().len(), 200);
+        }
+    }
+
+    #[test]
+    fn scattered_names_are_as_many_as_sorted_ones() {
+        for names in [Names::Scattered, Names::Sorted] {
+            let maker = Maker::new("bench", names, 9).unwrap();
+            let pids: HashSet<_> =
+                (0..2 * PROCESSES).map(|number| maker.event(number).unwrap().pid).collect();
+            assert_eq!(pids.len() as u64, PROCESSES, "{names}");
         }
     }
 }

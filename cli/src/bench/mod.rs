@@ -30,7 +30,7 @@ use crate::place::Place;
 use crate::progress;
 
 use commits::Commits;
-use load::{Group, MEMBERS, Maker, PUBLISHERS};
+use load::{Group, MEMBERS, Maker, Names, PUBLISHERS};
 use report::{Rate, Report};
 
 /// What to measure.
@@ -46,6 +46,9 @@ pub(crate) struct BenchArgs {
     /// Bytes of data of each event
     #[arg(long, value_name = "N", default_value = "200", value_parser = clap::value_parser!(u32).range(9..100_000))]
     data_bytes: u32,
+    /// How the names of the 10,000 processes sort
+    #[arg(long, value_name = "HOW", default_value = "scattered")]
+    names: Names,
     /// Events a second for the end-to-end latency
     #[arg(long, value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u32).range(1..))]
     rate: u32,
@@ -76,6 +79,25 @@ struct Rounds {
     ceiling_outcomes: Vec<(f64, f64)>,
     batches: Vec<f64>,
     cycle_batches: Vec<f64>,
+}
+
+impl Rounds {
+    /// Each round, which makes the log longer by two times `events`.
+    fn by_round(&self, events: u64) -> Vec<report::Round> {
+        let measured = self.ceiling.iter().zip(&self.publish).zip(&self.cycle);
+        let round =
+            |(before, ((ceiling, publish), cycle)): (u64, ((&(f64, f64), &(f64, f64)), &(f64, f64)))| {
+                report::Round {
+                    log_events: before * 2 * events,
+                    ceiling_per_second: ceiling.0,
+                    publish_per_second: publish.0,
+                    publish_cpu_seconds_per_100k: publish.1,
+                    cycle_per_second: cycle.0,
+                    cycle_cpu_seconds_per_100k: cycle.1,
+                }
+            };
+        (0..).zip(measured).map(round).collect()
+    }
 }
 
 /// Measures and reports.
@@ -149,6 +171,7 @@ impl Bench {
             processors: std::thread::available_parallelism().map_or(0, usize::from),
             processors_of_others: others.processors(),
             data_bytes: self.data_bytes(),
+            names: self.args.names.to_string(),
             events: self.args.events,
             rounds: self.args.rounds,
             publishers: PUBLISHERS,
@@ -170,6 +193,7 @@ impl Bench {
             rate: self.args.rate,
             latency,
             log_events,
+            by_round: rounds.by_round(self.args.events),
         })
     }
 
@@ -186,7 +210,7 @@ impl Bench {
         let before = self.commits(hub).await?;
 
         self.doing(format!("round {round}: publishing"));
-        let maker = Maker::new("bench", self.data_bytes())?;
+        let maker = Maker::new("bench", self.args.names, self.data_bytes())?;
         let used = process::processor_seconds();
         let taken = load::publish(&publishers, &maker, events).await?;
         rounds.publish.push(rate(events, taken, process::processor_seconds() - used));
@@ -196,7 +220,7 @@ impl Bench {
 
         self.doing(format!("round {round}: publishing and consuming"));
         let members = load::connect(hub, "bench-member", MEMBERS).await?;
-        let cycled = Maker::new("bench-cycle", self.data_bytes())?;
+        let cycled = Maker::new("bench-cycle", self.args.names, self.data_bytes())?;
         let group = Group::join(&members, "bench-member", cycled.domain()).await?;
         let (start, used) = (Instant::now(), process::processor_seconds());
         load::publish(&publishers, &cycled, events).await?;
@@ -228,7 +252,7 @@ impl Bench {
         self.doing(format!("{} events a second", self.args.rate));
         let hub = self.hub().await?;
         let (publisher, member) = (hub.connect("bench-publisher").await?, hub.connect("bench-member").await?);
-        let maker = Maker::new("bench-latency", self.data_bytes())?;
+        let maker = Maker::new("bench-latency", self.args.names, self.data_bytes())?;
         let latency =
             latency::measure(&publisher, &member, &maker, self.args.rate, self.args.lasting).await?;
         hub.stop().await?;

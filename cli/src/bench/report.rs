@@ -40,6 +40,17 @@ pub(super) fn median(values: &[f64]) -> f64 {
     values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or_default()
 }
 
+/// One round, and how long the log was when it began: what the length of the log costs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Round {
+    pub(super) log_events: u64,
+    pub(super) ceiling_per_second: f64,
+    pub(super) publish_per_second: f64,
+    pub(super) publish_cpu_seconds_per_100k: f64,
+    pub(super) cycle_per_second: f64,
+    pub(super) cycle_cpu_seconds_per_100k: f64,
+}
+
 /// All that a run found.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
@@ -51,6 +62,7 @@ pub(super) struct Report {
     /// Processors that others used meanwhile, on average; a database server is one of them.
     pub(super) processors_of_others: f64,
     pub(super) data_bytes: usize,
+    pub(super) names: String,
     pub(super) events: u64,
     pub(super) rounds: u32,
     pub(super) publishers: usize,
@@ -74,6 +86,7 @@ pub(super) struct Report {
     pub(super) p50_in_bare_commits: f64,
     pub(super) p99_in_bare_commits: f64,
     pub(super) log_events: u64,
+    pub(super) by_round: Vec<Round>,
 }
 
 impl Shown for Report {
@@ -82,9 +95,9 @@ impl Shown for Report {
             format!("engine          {} {}", self.engine, self.version),
             format!("settings        {}", settings(&self.settings)),
             format!(
-                "load            {} events of {} bytes of data a round, {} rounds; {PUBLISHERS} publishers with \
+                "load            {} events of {} bytes of data a round, {} rounds, {} names; {PUBLISHERS} publishers with \
                  {IN_FLIGHT} in flight each, {MEMBERS} members, over TLS, all on {} processors",
-                self.events, self.data_bytes, self.rounds, self.processors
+                self.events, self.data_bytes, self.rounds, self.names, self.processors
             ),
             rate(
                 "raw ceiling",
@@ -119,6 +132,17 @@ impl Shown for Report {
                 self.processors_of_others
             ),
         ];
+        lines.extend(self.by_round.iter().map(|round| {
+            format!(
+                "from {:>9}  ceiling {:.0}/s, publish {:.0}/s ({:.2} CPU s), full cycle {:.0}/s ({:.2} CPU s)",
+                round.log_events,
+                round.ceiling_per_second,
+                round.publish_per_second,
+                round.publish_cpu_seconds_per_100k,
+                round.cycle_per_second,
+                round.cycle_cpu_seconds_per_100k
+            )
+        }));
         if !self.optimised {
             lines.push("This program was built without optimisation: its figures mean nothing.".to_owned());
         }
