@@ -9,6 +9,7 @@ mod follow;
 mod groups;
 mod read;
 mod story;
+mod wait;
 
 use clap::{ArgMatches, Subcommand};
 
@@ -29,6 +30,7 @@ use follow::{SubscribeArgs, TailArgs};
 use groups::GroupsArgs;
 use read::{ListArgs, LogArgs, StateArgs};
 use story::EventArgs;
+use wait::WaitArgs;
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -55,6 +57,8 @@ pub(crate) enum Command {
     State(StateArgs),
     /// List domains, or the pids of one
     Ls(ListArgs),
+    /// Wait for the outcome of a process and print it, whether it has happened or comes yet
+    Wait(WaitArgs),
     /// Tell the story of an event: what it is and what became of it in each group
     Show(EventArgs),
     /// Say in one sentence for each group what an event waits for
@@ -98,6 +102,7 @@ impl Command {
             Self::Log(args) => read::log(args, place, output).await,
             Self::State(args) => read::state(args, place, output).await,
             Self::Ls(args) => read::list(args, place, output).await,
+            Self::Wait(args) => wait::run(args, place, output).await,
             Self::Show(args) => story::show(args, place, output).await,
             Self::Why(args) => story::why(args, place, output).await,
             Self::Groups(args) => groups::run(args, place, output).await,

@@ -1,7 +1,7 @@
 //! A spoke for one command, and what its errors mean for the exit code.
 
 use proto::Refusal;
-use spoke::{ConnectError, ListenError, PublishError, RequestError, Spoke, SpokeOptions};
+use spoke::{ConnectError, ListenError, PublishError, RequestError, Spoke, SpokeOptions, WaitError};
 
 use crate::failure::{Failure, Outcome};
 use crate::place::Place;
@@ -62,6 +62,18 @@ impl From<ListenError> for Failure {
         match &error {
             ListenError::Unavailable { .. } => Self::try_again(error),
             ListenError::Refused(refusal) if may_pass(refusal) => Self::try_again(error),
+            _ => Self::failed(error),
+        }
+    }
+}
+
+impl From<WaitError> for Failure {
+    fn from(error: WaitError) -> Self {
+        match error {
+            WaitError::Publish(error) => error.into(),
+            WaitError::TimedOut { .. } => Self::try_again(error),
+            WaitError::Refused(ref refusal) if may_pass(refusal) => Self::try_again(error),
+            WaitError::TooLong { .. } | WaitError::TooManyNames { .. } => Self::usage(error),
             _ => Self::failed(error),
         }
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use eventflow_proto::message::{Answer, Link, Offer, Request, Scope, Verdict};
+use eventflow_proto::message::{Answer, Link, Offer, Request, Scope, Verdict, Wait};
 use eventflow_proto::read::{Query, Window};
 use eventflow_proto::{
     Attempt, Cpid, Data, Domain, Eid, Event, EventId, EventName, Expectation, Expected, GroupName,
@@ -278,7 +278,7 @@ impl<'a> Choices<'a> {
 
     /// A request that is not about listeners.
     pub fn request(&mut self) -> Request {
-        match self.way(10) {
+        match self.way(11) {
             0..=2 => self.append(),
             3 => Request::Read(self.query()),
             4 => Request::Link(self.link()),
@@ -286,7 +286,19 @@ impl<'a> Choices<'a> {
             6 => Request::DeleteEventlog { domain: self.domain(), pid: self.pid() },
             7 => Request::Groups { after: self.maybe(Self::group) },
             8 => Request::Group(self.group()),
+            9 => Request::Wait(self.wait()),
             _ => Request::Story(self.event_id()),
+        }
+    }
+
+    /// A wait.
+    pub fn wait(&mut self) -> Wait {
+        Wait {
+            domain: self.domain(),
+            pid: self.pid(),
+            names: self.names(),
+            after: Position(u64::from(self.small())),
+            within_ms: self.small(),
         }
     }
 

@@ -56,7 +56,7 @@ pub fn run(bytes: &[u8]) {
     while !choices.is_over() {
         world.step(&mut choices);
         world.hear_events();
-        assert!(world.spoke.in_flight() >= world.awaited.len(), "a request got lost");
+        assert!(world.spoke.in_flight() + world.spoke.waits() >= world.awaited.len(), "a request got lost");
     }
 }
 
@@ -174,6 +174,7 @@ impl World {
             }
             Request::Groups { .. } | Request::Group(_) => Ok(Reply::Groups(Vec::new())),
             Request::Story(_) => Err(choices.refusal()),
+            Request::Wait(_) => Ok(Reply::Waited(None)),
         };
         self.hub.reply(id, outcome);
     }

@@ -6,12 +6,14 @@
 mod append;
 mod inspect;
 mod read;
+mod wait;
 
 use std::sync::Arc;
 
 use db::{Reader, WriteError, Writer};
 use proto::Refusal;
 use proto::message::{Consume, Reply, Request, Subscribe};
+use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use crate::dispatch::{ConnectionId, Dispatcher};
@@ -26,6 +28,8 @@ pub(crate) struct Commands {
     pub(crate) dispatcher: Dispatcher,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
+    /// Turns of waits to look into the tables.
+    looks: Arc<Semaphore>,
 }
 
 /// Who asks.
@@ -38,6 +42,16 @@ pub(crate) struct Caller {
 }
 
 impl Commands {
+    pub(crate) fn new(
+        writer: Writer,
+        reader: Reader,
+        dispatcher: Dispatcher,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> Self {
+        Self { writer, reader, dispatcher, clock, metrics, looks: Arc::new(Semaphore::new(wait::LOOKS_MAX)) }
+    }
+
     /// Does what `caller` asks for.
     ///
     /// Dropping the future does not undo a write: it may still commit.
@@ -63,6 +77,7 @@ impl Commands {
             Request::Groups { after } => self.groups(after).await,
             Request::Group(name) => self.group(&name).await,
             Request::Story(id) => self.story(&id).await,
+            Request::Wait(wait) => self.wait(wait).await,
         }
     }
 

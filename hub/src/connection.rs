@@ -316,6 +316,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
                             async move { (id, commands.append(&caller, events, offer, expectations).await) },
                         )
                     }
+                    // There may be many at a time, for long.
+                    Request::Wait(wait) => Box::pin(async move { (id, commands.wait(wait).await) }),
                     body => Box::pin(async move { (id, commands.run(caller, body).await) }),
                 });
             }

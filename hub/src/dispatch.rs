@@ -19,8 +19,10 @@ mod rules;
 #[cfg(test)]
 mod specs;
 mod task;
+mod waits;
 
 pub(crate) use connection::{ConnectionId, PUSHES_MAX};
 pub(crate) use handle::{Dispatcher, Outgoing};
 pub use rules::Rules;
 pub(crate) use task::{DispatchTask, LeftBehind, Parts, start};
+pub(crate) use waits::Found;

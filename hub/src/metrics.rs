@@ -74,6 +74,7 @@ struct Counts {
     redeliveries: AtomicU64,
     expired: AtomicU64,
     in_flight: AtomicU64,
+    outcome_waits: AtomicU64,
     answers: [AtomicU64; ANSWERS.len()],
     settled: [AtomicU64; OUTCOMES.len()],
     retries: AtomicU64,
@@ -156,6 +157,11 @@ impl Metrics {
         self.0.in_flight.store(deliveries, Ordering::Relaxed);
     }
 
+    /// So many waits go on now.
+    pub(crate) fn set_waits(&self, waits: usize) {
+        self.0.outcome_waits.store(u64::try_from(waits).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
     /// A group is so many events behind the log.
     pub(crate) fn set_group_lag(&self, group: &GroupName, domain: &Domain, events: u64) {
         let mut lag = self.0.lag.lock().unwrap_or_else(PoisonError::into_inner);
@@ -194,6 +200,7 @@ impl Metrics {
         page.counter("redeliveries_total", "Deliveries pushed again.", &counts.redeliveries);
         page.counter("deliveries_expired_total", "Deliveries not answered in time.", &counts.expired);
         page.gauge("deliveries_in_flight", "Deliveries with members.", &counts.in_flight);
+        page.gauge("waits", "Waits for an event of a process.", &counts.outcome_waits);
         page.labelled("answers_total", "Answers of members.", "outcome", &ANSWERS, &counts.answers);
         page.labelled("settled_total", "Events settled in groups.", "outcome", &OUTCOMES, &counts.settled);
         page.counter("retries_total", "Failed deliveries to be tried again.", &counts.retries);

@@ -170,7 +170,7 @@ impl Starting {
             rules: self.config.rules,
         };
         let (dispatcher, task) = dispatch::start(parts).await.map_err(HubError::Database)?;
-        let commands = Commands { writer: writer.clone(), reader, dispatcher, clock: self.clock, metrics };
+        let commands = Commands::new(writer.clone(), reader, dispatcher, self.clock, metrics);
         self.spawn(listener, health, commands, writing, writer_stop, task).await
     }
 

@@ -43,6 +43,13 @@ pub const ENROLMENT_FRAME_BYTES_MAX: usize = 16 * 1024;
 /// Requests of one connection that may be unanswered. At it the hub stops reading the socket.
 pub const REQUESTS_IN_FLIGHT_MAX: usize = 1_024;
 
+/// Waits of one connection that may go on at a time, apart from other requests. A spoke lets further
+/// ones queue; more than that from a peer closes the connection.
+pub const WAITS_PER_CONNECTION_MAX: usize = 16_384;
+
+/// Milliseconds that one wait may last: a day. A longer one is cut to it.
+pub const WAIT_MS_MAX: u32 = 24 * 60 * 60 * 1_000;
+
 /// Bytes of events in one connection's unanswered requests. At it the hub stops reading the socket.
 pub const REQUEST_BYTES_IN_FLIGHT_MAX: usize = 8 << 20;
 

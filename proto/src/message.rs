@@ -105,6 +105,24 @@ pub enum Request {
     /// Everything known of one event: itself, its deliveries and what it waits for.
     /// Answered by [`Reply::Story`].
     Story(EventId),
+    /// Waits for an event of a process. Answered by [`Reply::Waited`], whenever that is.
+    Wait(Wait),
+}
+
+/// A wish to be told of the first event of a process that has one of some names.
+#[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub struct Wait {
+    /// The process's domain.
+    pub domain: Domain,
+    /// The process.
+    pub pid: crate::name::Pid,
+    /// Any of these names.
+    pub names: crate::filter::NameFilter,
+    /// Only events after this position; 0 is the whole log.
+    pub after: Position,
+    /// Milliseconds until the answer is that there was none, at most
+    /// [`crate::limits::WAIT_MS_MAX`].
+    pub within_ms: u32,
 }
 
 /// Whether appended events are offered to consumers, and in whose name.
@@ -310,6 +328,8 @@ pub enum Reply {
     Groups(Vec<GroupReport>),
     /// What is known of an event.
     Story(Box<EventStory>),
+    /// The event that was waited for, or none: the time is over.
+    Waited(Option<Arc<Event>>),
 }
 
 /// Where an appended event is.

@@ -59,6 +59,7 @@ mod append;
 mod change;
 mod listing;
 mod read;
+mod wait;
 
 mod consumer;
 mod subscription;
@@ -79,6 +80,7 @@ pub use read::EventlogReader;
 pub use spoke::{CloseError, Spoke};
 pub use state::{StateError, compose_state};
 pub use subscription::{EventStream, Subscription, Told};
+pub use wait::{PublishAndWait, Wait, WaitError};
 
 /// The words of the protocol that this crate's methods speak in.
 pub use proto::message::{Appended, Link, Stored, Welcome};

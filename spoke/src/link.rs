@@ -114,17 +114,29 @@ impl Link {
         self.0.request_timeout
     }
 
+    /// Asks the hub for what may take `within`, which is the caller's time and not the request time-out.
+    /// `None` means that the time is over.
+    pub(crate) async fn ask_within(
+        &self,
+        within: Duration,
+        weight: Weight,
+        body: Request,
+    ) -> Option<Result<Reply, AskError>> {
+        tokio::time::timeout(within, self.ask_for_long(weight, body)).await.ok()
+    }
+
     /// Asks the hub, waiting for the window first.
     ///
     /// Dropping the future, or its time-out, does not undo what was asked: it may still be done.
     pub(crate) async fn ask(&self, weight: Weight, body: Request) -> Result<Reply, AskError> {
-        let asked = async {
-            let entry = self.0.window.enter(weight).await;
-            let (reply, answer) = oneshot::channel();
-            self.send(Command::Ask { body: Box::new(body), entry, reply }).await?;
-            answer.await.map_err(|_| self.closed())?
-        };
-        self.in_time(asked).await
+        self.in_time(self.ask_for_long(weight, body)).await
+    }
+
+    async fn ask_for_long(&self, weight: Weight, body: Request) -> Result<Reply, AskError> {
+        let entry = self.0.window.enter(weight).await;
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Ask { body: Box::new(body), entry, reply }).await?;
+        answer.await.map_err(|_| self.closed())?
     }
 
     /// Opens a listener that holds at most `credit` events which the caller has not taken.

@@ -173,6 +173,7 @@ pub(crate) fn unexpected(reply: Reply) -> AskError {
         Reply::Changed(_) => "Changed",
         Reply::Groups(_) => "Groups",
         Reply::Story(_) => "Story",
+        Reply::Waited(_) => "Waited",
     };
     AskError::Refused(proto::Refusal::Invalid {
         reason: format!(

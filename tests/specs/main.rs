@@ -17,3 +17,4 @@ mod hostile;
 mod plans;
 mod process;
 mod tidy;
+mod waiting;

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::events::name;
-use crate::{TestDatabase, within};
+use crate::{Cutter, TestDatabase, within};
 
 /// A running hub with a data folder of its own.
 #[derive(Debug)]
@@ -43,6 +43,12 @@ impl TestHub {
     /// A spoke of `service` that is connected to it.
     pub async fn spoke(&self, service: &str) -> Spoke {
         let options = SpokeOptions::new(name(service), self.folder.path());
+        within("a spoke's connection", Spoke::connect(options)).await.unwrap()
+    }
+
+    /// A spoke of `service` that is connected to it through `cutter`.
+    pub async fn spoke_through(&self, cutter: &Cutter, service: &str) -> Spoke {
+        let options = SpokeOptions::new(name(service), self.folder.path()).hub(cutter.address());
         within("a spoke's connection", Spoke::connect(options)).await.unwrap()
     }
 

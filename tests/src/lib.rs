@@ -13,6 +13,7 @@
     reason = "whatever goes wrong here ends the test that uses it"
 )]
 
+pub mod cutter;
 pub mod database;
 pub mod engine;
 pub mod events;
@@ -26,6 +27,7 @@ pub mod wire;
 use std::future::Future;
 use std::time::Duration;
 
+pub use crate::cutter::Cutter;
 pub use crate::hub::TestHub;
 pub use database::TestDatabase;
 pub use engine::Engine;

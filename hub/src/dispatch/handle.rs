@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use proto::message::{Answer, Consume, Subscribe};
+use proto::message::{Answer, Consume, Subscribe, Wait};
 use proto::report::{DeliveryStory, GroupReport};
 use proto::{Attempt, Event, GroupName, ListenerId, Position, Refusal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::connection::ConnectionId;
+use super::waits::Found;
 
 /// Inputs that may wait for the dispatcher. At it connections wait, and stop reading their sockets.
 pub(super) const INPUTS_MAX: usize = 4_096;
@@ -39,6 +40,7 @@ pub(super) enum Input {
     Answers { connection: ConnectionId, answers: Vec<Answer> },
     Credit { connection: ConnectionId, listener: ListenerId, events: u32 },
     Reports { after: Option<GroupName>, reply: oneshot::Sender<Vec<(GroupReport, Position)>> },
+    Wait { wait: Wait, found: oneshot::Sender<Found>, reply: oneshot::Sender<Result<(), Refusal>> },
     Stories { event: Box<Event>, reply: oneshot::Sender<Vec<DeliveryStory>> },
 }
 
@@ -119,6 +121,14 @@ impl Dispatcher {
         let (reply, answer) = oneshot::channel();
         self.tell(Input::Reports { after, reply }).await;
         answer.await.map_err(|_| Refusal::Stopping)
+    }
+
+    /// Puts a wait down; what is committed from now on is told through what this answers with.
+    pub(crate) async fn wait(&self, wait: Wait) -> Result<oneshot::Receiver<Found>, Refusal> {
+        let (found, told) = oneshot::channel();
+        let (reply, answer) = oneshot::channel();
+        self.tell(Input::Wait { wait, found, reply }).await;
+        answer.await.unwrap_or(Err(Refusal::Stopping)).map(|()| told)
     }
 
     /// Why an event is not further, in each group that wants it.

@@ -10,7 +10,7 @@ use db::{
 };
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use proto::message::{Answer, Consume, Scope, Subscribe};
+use proto::message::{Answer, Consume, Scope, Subscribe, Wait};
 use proto::{Event, Position, Refusal, Start, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
@@ -25,6 +25,7 @@ use super::group::{Ended, MemberKey, Recovered};
 use super::handle::{Dispatcher, INPUTS_MAX, Input, Opened, Outgoing};
 use super::recover::Log;
 use super::rules::Rules;
+use super::waits::{Found, WAITS_MAX, Waits};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 
@@ -71,6 +72,7 @@ pub(crate) struct DispatchTask {
     /// Which group each consumer is in; `None` while it is being let in.
     consumers: HashMap<MemberKey, Option<GroupId>>,
     leaving: HashMap<MemberKey, oneshot::Sender<()>>,
+    waits: Waits<oneshot::Sender<Found>>,
     work: FuturesUnordered<BoxFuture<'static, Done>>,
     effects: Vec<Effect>,
     gauged: Timestamp,
@@ -117,6 +119,7 @@ pub(crate) async fn start(parts: Parts) -> Result<(Dispatcher, DispatchTask), Re
         outboxes: HashMap::new(),
         consumers: HashMap::new(),
         leaving: HashMap::new(),
+        waits: Waits::default(),
         work: FuturesUnordered::new(),
         effects: Vec::new(),
         gauged: clock.now(),
@@ -171,6 +174,8 @@ impl DispatchTask {
         self.carry_out();
         if now.since(self.gauged) >= GAUGE_EVERY {
             self.gauged = now;
+            self.waits.sweep(oneshot::Sender::is_closed);
+            self.metrics.set_waits(self.waits.len());
             self.metrics.set_in_flight(u64::try_from(self.desk.out()).unwrap_or(u64::MAX));
             for (group, domain, behind) in self.desk.lags() {
                 self.metrics.set_group_lag(group, domain, behind);
@@ -182,9 +187,17 @@ impl DispatchTask {
         match committed {
             Committed::Events(events) => {
                 self.metrics.committed(events.len());
+                for (way, event) in self.waits.committed(&events) {
+                    let _waits_no_more = way.send(Found::Event(event));
+                }
                 self.desk.committed(events, self.clock.now());
             }
-            Committed::Missed { head } => self.desk.missed(head),
+            Committed::Missed { head } => {
+                for way in self.waits.missed() {
+                    let _waits_no_more = way.send(Found::Missed);
+                }
+                self.desk.missed(head);
+            }
             Committed::Deleted(positions) => self.desk.deleted(&positions),
         }
     }
@@ -211,11 +224,22 @@ impl DispatchTask {
             Input::Reports { after, reply } => {
                 let _asker_gone = reply.send(self.desk.reports(after.as_ref()));
             }
+            Input::Wait { wait, found, reply } => {
+                let _asker_gone = reply.send(self.wait(wait, found));
+            }
             Input::Stories { event, reply } => {
                 let stories = self.desk.stories(&event).into_iter().map(|(_, story)| story).collect();
                 let _asker_gone = reply.send(stories);
             }
         }
+    }
+
+    fn wait(&mut self, wait: Wait, found: oneshot::Sender<Found>) -> Result<(), Refusal> {
+        if self.waits.add(wait, found).is_some() {
+            let reason = format!("{WAITS_MAX} waits go on already; try again when some have ended");
+            return Err(Refusal::Unavailable { reason });
+        }
+        Ok(())
     }
 
     fn gone(&mut self, connection: ConnectionId) {

@@ -8,6 +8,7 @@ use crate::filter::{NameFilter, Topic};
 use crate::limits::{
     CPIDS_PER_EVENT_MAX, CREDIT_EVENTS_MAX, EIDS_PER_EVENT_MAX, EVENTS_PER_APPEND_MAX, METADATA_BYTES_MAX,
     METADATA_ENTRIES_MAX, NAMES_PER_FILTER_MAX, PAGE_EVENTS_MAX, REASON_CHARS_MAX, RETRY_AFTER_MS_MAX,
+    WAIT_MS_MAX,
 };
 use crate::message::{Answer, Offer, Request, Verdict};
 use crate::read::Query;
@@ -33,6 +34,10 @@ pub(super) fn bound_request(request: &mut Request) -> Result<(), Violation> {
             subscribe.topic.as_ref().map_or(Ok(()), check_topic)
         }
         Request::Read(query) => bound_query(query),
+        Request::Wait(wait) => {
+            wait.within_ms = wait.within_ms.min(WAIT_MS_MAX);
+            check_names(&wait.names)
+        }
         Request::Leave(_)
         | Request::Link(_)
         | Request::DeleteEvent(_)
@@ -130,6 +135,8 @@ pub(super) fn weight(request: &Request) -> usize {
     const SMALL: usize = 256;
     match request {
         Request::Append { events, .. } => events.iter().map(NewEvent::weight).sum(),
+        // Waits have a limit of their own, so that they hold up nothing else.
+        Request::Wait(_) => 0,
         _ => SMALL,
     }
 }

@@ -19,7 +19,7 @@ use super::violation::Violation;
 use crate::event::Event;
 use crate::limits::{
     ANSWERS_PER_MESSAGE_MAX, FRAME_BYTES_BEFORE_WELCOME, FRAME_BYTES_MAX, PINGS_WAITING_MAX,
-    REQUEST_BYTES_IN_FLIGHT_MAX, REQUESTS_IN_FLIGHT_MAX, SOFTWARE_CHARS_MAX,
+    REQUEST_BYTES_IN_FLIGHT_MAX, REQUESTS_IN_FLIGHT_MAX, SOFTWARE_CHARS_MAX, WAITS_PER_CONNECTION_MAX,
 };
 use crate::message::{Answer, Hello, HubMessage, PROTOCOL_VERSION, Reply, Request, SpokeMessage, Welcome};
 use crate::number::{Attempt, ListenerId, Position, RequestId};
@@ -87,6 +87,7 @@ struct InFlight {
 enum Purpose {
     Listen(ListenerId),
     Leave(ListenerId),
+    Wait,
     Other,
 }
 
@@ -99,6 +100,8 @@ pub struct HubSession {
     last_request: RequestId,
     in_flight: BTreeMap<RequestId, InFlight>,
     in_flight_bytes: usize,
+    /// How many of `in_flight` are waits.
+    waits: usize,
     listeners: Listeners,
     outbox: Outbox,
 }
@@ -114,6 +117,7 @@ impl HubSession {
             last_request: RequestId(0),
             in_flight: BTreeMap::new(),
             in_flight_bytes: 0,
+            waits: 0,
             listeners: Listeners::default(),
             outbox: Outbox::default(),
         }
@@ -199,6 +203,7 @@ impl HubSession {
         match request.purpose {
             Purpose::Listen(listener) if outcome.is_err() => self.listeners.close(listener),
             Purpose::Leave(listener) => self.listeners.close(listener),
+            Purpose::Wait => self.waits -= 1,
             Purpose::Listen(_) | Purpose::Other => {}
         }
         self.say_reply(id, outcome);
@@ -283,10 +288,10 @@ impl HubSession {
         !self.is_busy() && !self.outbox.is_full()
     }
 
-    /// Requests without a reply.
+    /// Requests without a reply that are not waits.
     #[must_use]
     pub fn requests_in_flight(&self) -> usize {
-        self.in_flight.len()
+        self.in_flight.len() - self.waits
     }
 
     /// Messages that wait to be sent.
@@ -301,16 +306,17 @@ impl HubSession {
         self.outbox.bytes()
     }
 
-    /// Whether the spoke has said Goodbye and all that it asked for is answered and sent.
+    /// Whether the spoke has said Goodbye and all that it asked for, but for waits, is answered and sent.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.phase == Phase::Ending && self.in_flight.is_empty() && self.outbox.messages() == 0
+        self.phase == Phase::Ending && self.requests_in_flight() == 0 && self.outbox.messages() == 0
     }
 
     // ---- made of
 
     fn is_busy(&self) -> bool {
-        self.in_flight.len() >= REQUESTS_IN_FLIGHT_MAX || self.in_flight_bytes >= REQUEST_BYTES_IN_FLIGHT_MAX
+        self.requests_in_flight() >= REQUESTS_IN_FLIGHT_MAX
+            || self.in_flight_bytes >= REQUEST_BYTES_IN_FLIGHT_MAX
     }
 
     fn in_turn(&self, message: &SpokeMessage) -> Result<(), Violation> {
@@ -358,6 +364,11 @@ impl HubSession {
                     return Ok(None);
                 }
                 Purpose::Leave(*listener)
+            }
+            Request::Wait(_) => {
+                within("WAITS_PER_CONNECTION_MAX", self.waits + 1, 0, WAITS_PER_CONNECTION_MAX)?;
+                self.waits += 1;
+                Purpose::Wait
             }
             Request::Append { .. }
             | Request::Read(_)

@@ -310,10 +310,16 @@ impl SpokeSession {
         }
     }
 
-    /// Requests that are not answered, said or not.
+    /// Requests that are not answered, said or not; waits do not count.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.requests.unanswered()
+    }
+
+    /// Waits that are not answered, said or not.
+    #[must_use]
+    pub fn waits(&self) -> usize {
+        self.requests.waits()
     }
 
     /// Requests that were said on this link and are not answered: what a hub that goes away still owes.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use eventflow_proto::enrol::{EnrolReply, EnrolRequest, Enrolled};
 use eventflow_proto::message::{
     Answer, Appended, Consume, Hello, HubMessage, Link, Offer, Reply, Request, Scope, SpokeMessage, Stored,
-    Subscribe, Verdict, Welcome,
+    Subscribe, Verdict, Wait, Welcome,
 };
 use eventflow_proto::read::{More, Page, Query, Window};
 use eventflow_proto::report::{DeliveryState, DeliveryStory, EventStory, GroupReport};
@@ -102,6 +102,9 @@ fn requests() -> Vec<Golden> {
         start: Start::At(Position(17)),
         credit: 4_096,
     };
+    let names =
+        NameFilter::Only(vec![EventName::parse("failed").unwrap(), EventName::parse("success").unwrap()]);
+    let wait = Wait { domain: domain(), pid: pid(), names, after: Position(300), within_ms: 10_000 };
     vec![
         golden("Request/Append", append()),
         golden("Request/Consume", Request::Consume(consume)),
@@ -114,6 +117,7 @@ fn requests() -> Vec<Golden> {
         golden("Request/Groups", Request::Groups { after: Some(group()) }),
         golden("Request/Group", Request::Group(group())),
         golden("Request/Story", Request::Story(id())),
+        golden("Request/Wait", Request::Wait(wait)),
     ]
 }
 
@@ -205,6 +209,7 @@ fn replies() -> Vec<Golden> {
         golden("Reply/Changed", Reply::Changed(2)),
         golden("Reply/Groups", Reply::Groups(vec![group_report()])),
         golden("Reply/Story", Reply::Story(Box::new(story()))),
+        golden("Reply/Waited", Reply::Waited(Some(Arc::new(event())))),
         golden("Stored/Now", Stored::Now),
         golden("Stored/Before", Stored::Before),
         golden("Page/Events", events),

@@ -10,11 +10,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Questions (everything but appends) that may be unanswered. At it, callers wait.
 const QUESTIONS_MAX: usize = 128;
 
+/// Waits that may go on at once. At it, callers wait to wait.
+const WAITS_MAX: usize = proto::limits::WAITS_PER_CONNECTION_MAX;
+
 /// How much room a request takes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Weight {
     /// An append of so many events with so many bytes.
     Append { events: usize, bytes: usize },
+    /// A wait for an event.
+    Wait,
     /// Anything else.
     Question,
 }
@@ -31,11 +36,17 @@ pub(super) struct Window {
     events: Room,
     bytes: Room,
     questions: Room,
+    waits: Room,
 }
 
 impl Window {
     pub(super) fn new(events: usize, bytes: usize) -> Self {
-        Self { events: Room::new(events), bytes: Room::new(bytes), questions: Room::new(QUESTIONS_MAX) }
+        Self {
+            events: Room::new(events),
+            bytes: Room::new(bytes),
+            questions: Room::new(QUESTIONS_MAX),
+            waits: Room::new(WAITS_MAX),
+        }
     }
 
     /// Waits until there is room. A request larger than the window waits until the window is empty.
@@ -47,6 +58,7 @@ impl Window {
             Weight::Append { events, bytes } => {
                 [self.events.enter(events).await, self.bytes.enter(bytes).await]
             }
+            Weight::Wait => [self.waits.enter(1).await, None],
             Weight::Question => [self.questions.enter(1).await, None],
         };
         Entry { _room }

@@ -101,6 +101,7 @@ fn weight(message: &HubMessage) -> usize {
                 Reply::Page(Page::Domains { domains, .. }) => domains.len() * SMALL,
                 Reply::Groups(groups) => groups.len() * SMALL,
                 Reply::Story(story) => story.deliveries.len() * SMALL,
+                Reply::Waited(event) => event.as_ref().map_or(0, |event| event.weight()),
                 Reply::Appended(appended) => appended.len() * size_of::<crate::message::Appended>(),
                 Reply::Listening { .. } | Reply::Left | Reply::Changed(_) => 0,
             },

@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::listeners::Listeners;
 use crate::event::NewEvent;
-use crate::limits::{FRAME_BYTES_MAX, REQUEST_BYTES_IN_FLIGHT_MAX, REQUESTS_IN_FLIGHT_MAX};
+use crate::limits::{
+    FRAME_BYTES_MAX, REQUEST_BYTES_IN_FLIGHT_MAX, REQUESTS_IN_FLIGHT_MAX, WAITS_PER_CONNECTION_MAX,
+};
 use crate::message::{Reply, Request};
 use crate::number::{ListenerId, RequestId};
 use crate::refusal::Refusal;
@@ -49,6 +51,8 @@ pub enum RequestError {
 #[derive(Debug)]
 struct Asked {
     weight: usize,
+    /// Whether it is a wait: these count apart.
+    wait: bool,
     what: What,
 }
 
@@ -79,6 +83,10 @@ pub(super) struct Requests {
     asked_bytes: usize,
     /// How many of `asked` are about listeners.
     about_listeners: usize,
+    /// How many of `asked` are waits.
+    waits: usize,
+    /// How many of `waiting` are waits.
+    waits_waiting: usize,
     last_key: u64,
     /// It grows over all links, so it does on each.
     last_id: u64,
@@ -93,13 +101,15 @@ impl Requests {
         check_size(&body)?;
         self.last_key += 1;
         let key = RequestKey(self.last_key);
+        self.waits_waiting += usize::from(is_wait(&body));
         self.waiting.push_back((key, body));
         Ok(key)
     }
 
     pub(super) fn forget(&mut self, key: RequestKey) {
         if let Ok(index) = self.waiting.binary_search_by_key(&key, |(key, _)| *key) {
-            self.waiting.remove(index);
+            let removed = self.waiting.remove(index);
+            self.waits_waiting -= usize::from(removed.is_some_and(|(_, body)| is_wait(&body)));
             return;
         }
         let is_it = |asked: &&mut Asked| matches!(&asked.what, What::Request(asked, _) if *asked == key);
@@ -117,14 +127,20 @@ impl Requests {
         }
         self.asked_bytes = 0;
         self.about_listeners = 0;
+        self.waits = 0;
     }
 
+    /// Requests without an answer; waits do not count, they are there to be long.
     pub(super) fn unanswered(&self) -> usize {
-        self.waiting.len() + self.said()
+        self.waiting.len() - self.waits_waiting + self.said()
+    }
+
+    pub(super) fn waits(&self) -> usize {
+        self.waits_waiting + self.waits
     }
 
     pub(super) fn said(&self) -> usize {
-        self.asked.len() - self.about_listeners
+        self.asked.len() - self.about_listeners - self.waits
     }
 
     /// Takes the reply to request `id`.
@@ -142,6 +158,7 @@ impl Requests {
         }
         let asked = self.asked.remove(&id).ok_or(Violation::UnexpectedReply { id })?;
         self.asked_bytes -= asked.weight;
+        self.waits -= usize::from(asked.wait);
         Ok(match asked.what {
             What::Request(key, body) if *outcome == Err(Refusal::Stopping) => {
                 self.wait_again(key, body);
@@ -174,25 +191,32 @@ impl Requests {
 
     /// The next request, unless so much is unanswered that the hub would stop reading.
     pub(super) fn poll_request(&mut self, buffer: &mut Vec<u8>) -> bool {
-        if self.asked.len() >= REQUESTS_IN_FLIGHT_MAX || self.asked_bytes >= REQUEST_BYTES_IN_FLIGHT_MAX {
-            return false;
-        }
-        let Some((key, body)) = self.waiting.pop_front() else { return false };
+        let full = match self.waiting.front() {
+            Some((_, Request::Wait(_))) => self.waits >= WAITS_PER_CONNECTION_MAX,
+            Some(_) => {
+                self.asked.len() - self.waits >= REQUESTS_IN_FLIGHT_MAX
+                    || self.asked_bytes >= REQUEST_BYTES_IN_FLIGHT_MAX
+            }
+            None => return false,
+        };
+        let Some((key, body)) = (if full { None } else { self.waiting.pop_front() }) else { return false };
+        self.waits_waiting -= usize::from(is_wait(&body));
         let id = self.next_id();
         let said = encode(id, &body, buffer);
-        self.remember(id, weight(&body), What::Request(key, body));
+        self.remember(id, weight(&body), is_wait(&body), What::Request(key, body));
         said
     }
 
     fn say(&mut self, what: What, request: &Request, buffer: &mut Vec<u8>) -> bool {
         let id = self.next_id();
-        self.remember(id, weight(request), what);
+        self.remember(id, weight(request), false, what);
         encode(id, request, buffer)
     }
 
-    fn remember(&mut self, id: RequestId, weight: usize, what: What) {
+    fn remember(&mut self, id: RequestId, weight: usize, wait: bool, what: What) {
         self.asked_bytes += weight;
-        self.asked.insert(id, Asked { weight, what });
+        self.waits += usize::from(wait);
+        self.asked.insert(id, Asked { weight, wait, what });
     }
 
     fn next_id(&mut self) -> RequestId {
@@ -202,9 +226,14 @@ impl Requests {
 
     /// Puts a request back to where its key belongs.
     fn wait_again(&mut self, key: RequestKey, body: Request) {
+        self.waits_waiting += usize::from(is_wait(&body));
         let index = self.waiting.partition_point(|(waiting, _)| *waiting < key);
         self.waiting.insert(index, (key, body));
     }
+}
+
+fn is_wait(body: &Request) -> bool {
+    matches!(body, Request::Wait(_))
 }
 
 /// Appends `SpokeMessage::Request { id, body }` without taking the body, which is kept for the case
@@ -281,6 +310,7 @@ fn fits(request: &Request, reply: &Reply) -> bool {
         }
         Request::Groups { .. } | Request::Group(_) => matches!(reply, Reply::Groups(_)),
         Request::Story(_) => matches!(reply, Reply::Story(_)),
+        Request::Wait(_) => matches!(reply, Reply::Waited(_)),
     }
 }
 
