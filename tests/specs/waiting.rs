@@ -4,16 +4,20 @@ use std::future::IntoFuture;
 use std::time::Duration;
 
 use eventflow_tests::events::{called, event, name};
+use eventflow_tests::process::Place;
 use eventflow_tests::{Cutter, TestDatabase, TestHub, on_every_engine, within};
+use futures::FutureExt;
 use proto::{Domain, NewEvent, Pid, Position};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use spoke::{Spoke, WaitError};
+use spoke::{Spoke, SpokeOptions, WaitError};
 use tokio::task::{JoinSet, yield_now};
 
-/// Waits of the long race, in rounds that go on side by side.
+/// Waits of the long race.
 const WAITS: u64 = 10_000;
-const AT_A_TIME: u64 = 250;
+
+/// How many go on side by side: a crowd, and so few that a look into the tables and a commit are close.
+const AT_A_TIME: [usize; 2] = [250, 4];
 
 fn order() -> Domain {
     name("order")
@@ -29,6 +33,10 @@ async fn wait(spoke: &Spoke, pid: &str) -> Result<spoke::Event, WaitError> {
         spoke.wait(&order(), &name::<Pid>(pid)).within(Duration::from_secs(55)).into_future(),
     )
     .await
+}
+
+async fn waiting(spoke: Spoke, pid: String) -> spoke::Event {
+    wait(&spoke, &pid).await.unwrap()
 }
 
 /// How an outcome and a wait for it meet.
@@ -155,7 +163,8 @@ on_every_engine! {
             let turns = (random.random_range(0..30), random.random_range(0..30));
             let (publisher, waiter) = (publisher.clone(), waiter.clone());
             meetings.spawn(meet(publisher, waiter, format!("{number}"), how, turns));
-            if meetings.len() as u64 >= AT_A_TIME {
+            let crowd = AT_A_TIME[usize::from(number >= WAITS / 2)];
+            while meetings.len() >= crowd {
                 meetings.join_next().await.unwrap().unwrap();
             }
             if random.random_range(0..1_000) == 0 {
@@ -167,4 +176,50 @@ on_every_engine! {
         }
         hub.stop().await;
     }
+
+    async fn a_script_gets_the_event_or_an_exit_code_of_its_own(database: &TestDatabase) {
+        let place = Place::on(database);
+        let hub = place.hub(&[]).await;
+        place.done(&["publish", "order", "1", "success", r#"{"total": 1}"#]).await;
+        let found = place.json(&["wait", "order", "1", "--json"]).await;
+        assert_eq!((&found[0]["name"], &found[0]["data"]["total"]), (&"success".into(), &1.into()));
+        let late = place.run(&["wait", "order", "1", "--name", "failed", "--timeout", "0.05"]).await;
+        assert_eq!(late.code, Some(75));
+        assert!(late.stderr.contains("order/1 had no event named 'failed' within 50ms"), "{}", late.stderr);
+        let wrong = place.run(&["wait", "order", "1", "--name", " failed"]).await;
+        assert_eq!(wrong.code, Some(2));
+        assert!(wrong.stderr.contains("starts or ends with white space"), "{}", wrong.stderr);
+        assert_eq!(hub.terminate().await, Some(0));
+    }
+}
+
+#[test]
+fn ten_thousand_waits_at_a_time_cost_the_hub_less_than_100_mb() {
+    eventflow_tests::run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::with_url(&format!("sqlite:{}", folder.path().join("log.db").display()));
+        let hub = place.hub(&[]).await;
+        let options = SpokeOptions::new(name("shop"), place.data()).hub(hub.address());
+        let spoke = within("a connection", Spoke::connect(options)).await.unwrap();
+        spoke.publish(outcome("last")).await.unwrap();
+        wait(&spoke, "last").await.unwrap();
+        let before = hub.resident_kib();
+        let mut waits: Vec<_> =
+            (0..WAITS).map(|pid| waiting(spoke.clone(), format!("{pid}")).boxed()).collect();
+        assert!(futures::poll!(futures::future::join_all(&mut waits)).is_pending());
+        // Looks are taken in turn: once this one is answered, those before it have looked and wait.
+        wait(&spoke, "last").await.unwrap();
+        let after = hub.resident_kib();
+        assert!(after < before + 100 * 1024, "{before} KiB before, {after} KiB with {WAITS} waits");
+        println!("{before} KiB before, {after} KiB with {WAITS} waits");
+        let events: Vec<_> = (0..WAITS).map(|pid| outcome(&format!("{pid}"))).collect();
+        let publish = async {
+            for events in events.chunks(1_000) {
+                spoke.publish_all(events.to_vec()).await.unwrap();
+            }
+        };
+        let (found, ()) = futures::future::join(futures::future::join_all(waits), publish).await;
+        assert_eq!(found.len() as u64, WAITS);
+        spoke.close().await.unwrap();
+    });
 }
