@@ -84,19 +84,18 @@ struct Rounds {
 impl Rounds {
     /// Each round, which makes the log longer by two times `events`.
     fn by_round(&self, events: u64) -> Vec<report::Round> {
-        let measured = self.ceiling.iter().zip(&self.publish).zip(&self.cycle);
-        let round =
-            |(before, ((ceiling, publish), cycle)): (u64, ((&(f64, f64), &(f64, f64)), &(f64, f64)))| {
-                report::Round {
-                    log_events: before * 2 * events,
-                    ceiling_per_second: ceiling.0,
-                    publish_per_second: publish.0,
-                    publish_cpu_seconds_per_100k: publish.1,
-                    cycle_per_second: cycle.0,
-                    cycle_cpu_seconds_per_100k: cycle.1,
-                }
-            };
-        (0..).zip(measured).map(round).collect()
+        let mut by_round = Vec::new();
+        for ((ceiling, publish), cycle) in self.ceiling.iter().zip(&self.publish).zip(&self.cycle) {
+            by_round.push(report::Round {
+                log_events: by_round.len() as u64 * 2 * events,
+                ceiling_per_second: ceiling.0,
+                publish_per_second: publish.0,
+                publish_cpu_seconds_per_100k: publish.1,
+                cycle_per_second: cycle.0,
+                cycle_cpu_seconds_per_100k: cycle.1,
+            });
+        }
+        by_round
     }
 }
 
