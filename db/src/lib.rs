@@ -16,6 +16,7 @@ mod row;
 mod statement;
 
 mod read;
+mod schedule;
 mod write;
 
 mod certificates;
@@ -33,9 +34,11 @@ pub use hubs::{FIRST_LEASE, HubRow, Hubs, RegisterError};
 pub use journal::{Journal, JournalEntry};
 pub use migrate::Migrated;
 pub use read::{
-    Head, Matching, ReadError, Reader, SCAN_POSITIONS_MAX, Settled, SettledRun, StoredStory, Wanted,
+    DUE_PAGE_MAX, Head, Matching, ReadError, Reader, SCAN_POSITIONS_MAX, Settled, SettledRun, StoredStory,
+    Wanted,
 };
 pub use record::RecordError;
+pub use schedule::{Cancelled, Due, Schedule, ScheduleState, ScheduleWish, Scheduled, Which};
 pub use url::DatabaseUrl;
 pub use write::append::Append;
 pub use write::ceiling::Ceiling;
@@ -44,4 +47,4 @@ pub use write::group::{Group, GroupId, GroupWish, Slot};
 pub use write::settlement::{
     ORPHANS, OrphanRun, Outcome, RUN_POSITIONS_MAX, Retry, Run, Settlements, SlotMove,
 };
-pub use write::writer::{Writer, WriterOptions, WriterTasks};
+pub use write::writer::{FIRE_SCHEDULES_MAX, Writer, WriterOptions, WriterTasks};

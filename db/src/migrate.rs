@@ -25,14 +25,24 @@ struct Migration {
 }
 
 /// All of them, by version. The text of one that was released never changes.
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "0001_log",
-    text: Statement::each(
-        include_str!("../../sql/sqlite/migrations/0001_log.sql"),
-        include_str!("../../sql/mysql/migrations/0001_log.sql"),
-    ),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "0001_log",
+        text: Statement::each(
+            include_str!("../../sql/sqlite/migrations/0001_log.sql"),
+            include_str!("../../sql/mysql/migrations/0001_log.sql"),
+        ),
+    },
+    Migration {
+        version: 2,
+        name: "0002_schedule",
+        text: Statement::each(
+            include_str!("../../sql/sqlite/migrations/0002_schedule.sql"),
+            include_str!("../../sql/mysql/migrations/0002_schedule.sql"),
+        ),
+    },
+];
 
 const CREATE: Statement = Statement::each(
     include_str!("../../sql/sqlite/schema_migration/create.sql"),

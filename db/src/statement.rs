@@ -52,6 +52,15 @@ impl<'a> Value<'a> {
         Self::Integer(number.cast_signed())
     }
 
+    /// Bytes that it takes, roughly.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Null | Self::Integer(_) => 8,
+            Self::Text(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+        }
+    }
+
     /// A text that may be missing.
     pub(crate) fn text_or_null(text: Option<&'a str>) -> Self {
         text.map_or(Self::Null, Self::Text)
@@ -96,6 +105,11 @@ impl Template {
     pub(crate) const fn same(text: &'static [&'static str; 1]) -> Self {
         let [mysql] = *text;
         Self::new(text, mysql, false)
+    }
+
+    /// A text for SQLite and one for MySQL and MariaDB.
+    pub(crate) const fn each(sqlite: &'static [&'static str; 1], mysql: &'static str) -> Self {
+        Self::new(sqlite, mysql, false)
     }
 
     /// A text for SQLite that passes over rows without values, and one for MySQL and MariaDB. So

@@ -7,13 +7,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use eventflow_db::{
-    Append, Commits, Committed, Database, DatabaseUrl, GroupWish, OrphanRun, Outcome, Run, Settlements,
-    SlotMove, WriteError, Writer, WriterOptions,
+    Append, Commits, Committed, Database, DatabaseUrl, GroupWish, OrphanRun, Outcome, Run, ScheduleWish,
+    Settlements, SlotMove, WriteError, Writer, WriterOptions,
 };
 use futures::future::{BoxFuture, FutureExt, join_all};
 use proto::{
-    Attempt, Domain, EventId, EventName, GroupName, HubId, NameFilter, NewEvent, Order, Pid, Position, Start,
-    Timestamp, Topic,
+    Attempt, Domain, EventId, EventName, GroupName, HubId, NameFilter, NewEvent, Order, Pid, Position,
+    ServiceName, Start, Timestamp, Topic,
 };
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -164,4 +164,41 @@ async fn events_settlements_and_orphans_share_one_commit_and_a_lost_slot_leaves_
         assert_eq!((group.slots[5].succeeded, group.slots[5].epoch), (1, 2));
     })
     .await;
+}
+
+/// Commits in SQLite's write-ahead log: frames that say how large the database is after them.
+fn commits_written(folder: &Path) -> usize {
+    let log = std::fs::read(folder.join("log.db-wal")).unwrap();
+    // Nothing was written since it was emptied.
+    if log.is_empty() {
+        return 0;
+    }
+    let number = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().unwrap());
+    let page = usize::try_from(number(&log[8..12])).unwrap();
+    log[32..].chunks_exact(24 + page).filter(|frame| number(&frame[4..8]) > 0).count()
+}
+
+#[tokio::test]
+async fn schedules_without_a_key_share_one_commit_with_each_other_and_with_events() {
+    let Scene { folder, writer, mut commits, task, stop } = scene().await;
+    // Without another connection the last one that closes would take the file away.
+    let mut stranger = SqliteConnectOptions::new().filename(file(folder.path())).connect().await.unwrap();
+    sqlx::raw_sql("SELECT COUNT(*) FROM event_scheduled").execute(&mut stranger).await.unwrap();
+    let before = commits_written(folder.path());
+    let wish = |number: usize| ScheduleWish {
+        event: event(&format!("s{number}"), "reminded"),
+        publisher: ServiceName::parse("shop").unwrap(),
+        due: Timestamp::default(),
+        key: None,
+        now: Timestamp::default(),
+    };
+    let scheduled = (0..300).map(|number| writer.schedule(wish(number)).map(|answer| answer.is_ok()).boxed());
+    let appended = (0..10).map(|number| {
+        let append = append(&[&format!("e{number}")]);
+        writer.append(append).map(|answer| answer.is_ok()).boxed()
+    });
+    let answers = queued(task, &stop, scheduled.chain(appended).collect()).await;
+    assert!(answers.len() == 310 && answers.iter().all(|stored| *stored));
+    assert_eq!(batches(&mut commits).await, [10]);
+    assert_eq!(commits_written(folder.path()) - before, 1);
 }

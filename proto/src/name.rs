@@ -212,6 +212,11 @@ text_type! {
     EventId, "the event id", EVENT_ID_CHARS_MAX, check
 }
 
+text_type! {
+    /// What a schedule is found again by: of all schedules with the same key one can be pending.
+    ScheduleKey, "the schedule key", NAME_CHARS_MAX, check
+}
+
 /// `*` stands for every name in filters, so no event may bear it.
 fn check_event_name(what: &'static str, text: &str, max: usize) -> Result<(), NameError> {
     check(what, text, max)?;

@@ -153,6 +153,11 @@ async fn fill(database: &TestDatabase) {
             "certificate (version, id, role, service, fingerprint, cert, issuer, validity_from, validity, created, updated)
              {MANY} SELECT i % 2, CONCAT('c', i), 'spoke', 'shop', {print}, {digest}, 'issuer', 0, i, 0, 0 FROM r"
         ),
+        format!(
+            "event_scheduled (id, schedule_key, active_key, due, pending, slot, domain, pid, name, publisher, data, digest, created)
+             {MANY} SELECT CONCAT('s', i), CONCAT('k', i % 2000), CASE WHEN i < 2000 THEN CONCAT('k', i) END,
+               i, CASE WHEN i < 6000 THEN i END, i % 64, CONCAT('d', i % 5), 'p', 'n', 'shop', '{{}}', {digest}, i FROM r"
+        ),
         format!("log (timestamp, agent, message) {MANY} SELECT i, 'a', 'm' FROM r"),
         format!("log_archive (id, timestamp, agent, message) {MANY} SELECT i, i, 'a', 'm' FROM r"),
     ];
@@ -164,7 +169,7 @@ async fn fill(database: &TestDatabase) {
         database
             .execute(
                 "ANALYZE TABLE event, event_eid, event_cpid, event_published, event_retry, event_parked,
-                 consumer_group, consumer_slot, certificate, log, log_archive",
+                 consumer_group, consumer_slot, certificate, event_scheduled, log, log_archive",
             )
             .await;
     }

@@ -12,6 +12,7 @@ mod links;
 mod matching;
 mod names;
 mod page;
+mod schedules;
 mod settlements;
 mod sift;
 mod stored;
@@ -28,6 +29,7 @@ use crate::statement::{Statement, Value};
 
 pub use error::ReadError;
 pub use matching::{Matching, SCAN_POSITIONS_MAX, Wanted};
+pub use schedules::DUE_PAGE_MAX;
 pub use settlements::SettledRun;
 pub use story::{Settled, StoredStory};
 

@@ -56,7 +56,7 @@ impl Reader {
     ///
     /// MySQL sends all rows of an answer, also those after the end of the page. With large events
     /// that would be many times the page.
-    fn rows_that_fit(&self) -> u32 {
+    pub(super) fn rows_that_fit(&self) -> u32 {
         let bytes = self.bytes_per_event.load(Ordering::Relaxed).max(1);
         u32::try_from(PAGE_BYTES_MAX / bytes + 1).unwrap_or(PAGE_EVENTS_MAX)
     }

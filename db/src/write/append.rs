@@ -46,7 +46,9 @@ impl Append {
 }
 
 impl Prepared {
-    fn new(event: NewEvent, publisher: Option<ServiceName>, now: Timestamp) -> Self {
+    /// `event`, published `now` in the name of `publisher` or only stored; as happened now if it does not
+    /// say when.
+    pub(crate) fn new(event: NewEvent, publisher: Option<ServiceName>, now: Timestamp) -> Self {
         let digest = event.digest();
         // A map of strings always has a JSON form.
         let metadata = (!event.metadata.0.is_empty())

@@ -5,11 +5,13 @@ use proto::message::Appended;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::error::WriteError;
+use crate::schedule::Scheduled;
 use crate::write::append::Append;
+use crate::write::plan::Planned;
 use crate::write::settlement::{OrphanRun, Settlements};
 use crate::write::writer::{Answer, Command};
 
-/// Events of one batch; a single larger append still goes in whole.
+/// Events of one batch, scheduled ones too; a single larger append still goes in whole.
 const BATCH_EVENTS_MAX: usize = 1_000;
 
 /// Bytes of events of one batch; a single larger append still goes in whole.
@@ -41,6 +43,8 @@ pub(crate) struct Batch {
     pub(crate) appends: Vec<Asked<Append, Vec<Appended>>>,
     pub(crate) settlements: Vec<Asked<Settlements, ()>>,
     pub(crate) orphans: Vec<Asked<Vec<OrphanRun>, ()>>,
+    /// Those without a key: nothing else has to change for them.
+    pub(crate) schedules: Vec<Asked<Box<Planned>, Scheduled>>,
     events: usize,
     bytes: usize,
     settled: usize,
@@ -76,13 +80,22 @@ impl Batch {
                 self.settled = settled;
                 self.orphans.push(Asked::new(work, answer));
             }
+            Command::Schedule(work, answer, permit) if work.key.is_none() => {
+                let (events, bytes) = (self.events + 1, self.bytes + work.bytes);
+                let full = events > BATCH_EVENTS_MAX || bytes > BATCH_BYTES_MAX;
+                if full && !self.schedules.is_empty() {
+                    return Some(Command::Schedule(work, answer, permit));
+                }
+                (self.events, self.bytes) = (events, bytes);
+                self.schedules.push(Asked { work, answer, _bytes: Some(permit) });
+            }
             other => return Some(other),
         }
         None
     }
 
     pub(crate) fn requests(&self) -> usize {
-        self.appends.len() + self.settlements.len() + self.orphans.len()
+        self.appends.len() + self.settlements.len() + self.orphans.len() + self.schedules.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -95,7 +108,9 @@ impl Batch {
         let settlements =
             self.settlements.into_iter().map(|asked| Self { settlements: vec![asked], ..Self::default() });
         let orphans = self.orphans.into_iter().map(|asked| Self { orphans: vec![asked], ..Self::default() });
-        appends.chain(settlements).chain(orphans).collect()
+        let schedules =
+            self.schedules.into_iter().map(|asked| Self { schedules: vec![asked], ..Self::default() });
+        appends.chain(settlements).chain(orphans).chain(schedules).collect()
     }
 
     /// Answers all with the same error.
@@ -103,11 +118,16 @@ impl Batch {
         self.appends.into_iter().for_each(|asked| asked.answer(Err(error.clone())));
         self.settlements.into_iter().for_each(|asked| asked.answer(Err(error.clone())));
         self.orphans.into_iter().for_each(|asked| asked.answer(Err(error.clone())));
+        self.schedules.into_iter().for_each(|asked| asked.answer(Err(error.clone())));
     }
 
-    /// Answers all appends with the same refusal and keeps the rest.
+    /// Answers all appends, and schedules, which are appends to come, with the same refusal and keeps
+    /// the rest.
     pub(crate) fn refuse_appends(&mut self, refusal: &Refusal) {
         for asked in self.appends.drain(..) {
+            asked.answer(Err(WriteError::Refused(refusal.clone())));
+        }
+        for asked in self.schedules.drain(..) {
             asked.answer(Err(WriteError::Refused(refusal.clone())));
         }
     }

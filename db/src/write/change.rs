@@ -1,4 +1,4 @@
-//! Changes that have a transaction of their own: groups, links, deletions.
+//! Changes that have a transaction of their own: groups, links, deletions, schedules with a key.
 //!
 //! They are rare, so they may take several statements. A change whose commit is in doubt is made
 //! again; each is such that this ends in the same tables.
@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use proto::message::Link;
-use proto::{EventId, Position, Timestamp};
+use proto::{EventId, Position, Refusal, Timestamp};
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -16,7 +16,8 @@ use crate::failure::{Failure, classify};
 use crate::statement::Statement;
 use crate::write::decide::Eventlog;
 use crate::write::group::{Group, GroupWish};
-use crate::write::log::Trouble;
+use crate::write::log::{Log, Trouble};
+use crate::write::schedules::Cancellation;
 use crate::write::session::Session;
 use crate::write::task::{Task, Tries};
 use crate::write::writer::{Answer, Command};
@@ -41,21 +42,39 @@ pub(crate) struct Moment {
 }
 
 /// Something that is done in a transaction of its own.
-trait Change: Sync {
+pub(crate) trait Change: Sync {
     type Done: Send;
 
     fn make(
         &self,
         session: &mut Session,
-        hub: &str,
+        log: &mut Log,
         moment: Moment,
     ) -> impl Future<Output = Result<Self::Done, Trouble>> + Send;
 }
 
+/// Why a change was not made.
+#[derive(Debug)]
+pub(crate) enum Undone {
+    /// The log says no.
+    Refused(Refusal),
+    /// The engine did not do it, for this reason.
+    Engine(Failure, String),
+}
+
+impl From<Undone> for WriteError {
+    fn from(undone: Undone) -> Self {
+        match undone {
+            Undone::Refused(refusal) => Self::Refused(refusal),
+            Undone::Engine(_, reason) => Self::Unavailable { reason },
+        }
+    }
+}
+
 impl Change for GroupWish {
     type Done = Group;
-    async fn make(&self, session: &mut Session, hub: &str, moment: Moment) -> Result<Group, Trouble> {
-        session.group(self, hub, moment.at).await
+    async fn make(&self, session: &mut Session, log: &mut Log, moment: Moment) -> Result<Group, Trouble> {
+        session.group(self, log.hub(), moment.at).await
     }
 }
 
@@ -63,28 +82,38 @@ struct TakeGroups;
 
 impl Change for TakeGroups {
     type Done = Vec<Group>;
-    async fn make(&self, session: &mut Session, hub: &str, _: Moment) -> Result<Vec<Group>, Trouble> {
-        session.take_groups(hub).await
+    async fn make(&self, session: &mut Session, log: &mut Log, _: Moment) -> Result<Vec<Group>, Trouble> {
+        session.take_groups(log.hub()).await
     }
 }
 
 impl Change for Link {
     type Done = u64;
-    async fn make(&self, session: &mut Session, _: &str, _: Moment) -> Result<u64, Trouble> {
+    async fn make(&self, session: &mut Session, _: &mut Log, _: Moment) -> Result<u64, Trouble> {
         session.link(self).await
     }
 }
 
 impl Change for EventId {
     type Done = Vec<Position>;
-    async fn make(&self, session: &mut Session, _: &str, moment: Moment) -> Result<Vec<Position>, Trouble> {
+    async fn make(
+        &self,
+        session: &mut Session,
+        _: &mut Log,
+        moment: Moment,
+    ) -> Result<Vec<Position>, Trouble> {
         session.empty_event(self, moment).await
     }
 }
 
 impl Change for Eventlog {
     type Done = Vec<Position>;
-    async fn make(&self, session: &mut Session, _: &str, moment: Moment) -> Result<Vec<Position>, Trouble> {
+    async fn make(
+        &self,
+        session: &mut Session,
+        _: &mut Log,
+        moment: Moment,
+    ) -> Result<Vec<Position>, Trouble> {
         session.empty_eventlog(self, moment).await
     }
 }
@@ -100,6 +129,12 @@ impl Task {
             Command::DeleteEventlog(domain, pid, answer) => {
                 self.delete(answer, &Eventlog { domain, pid }).await;
             }
+            Command::Schedule(planned, answer, _bytes) => drop(answer.send(self.alone(&planned).await)),
+            Command::Cancel(which, now, answer) => {
+                let cancellation = Cancellation { which, now };
+                drop(answer.send(self.alone(&cancellation).await));
+            }
+            Command::Fire(ids, now, answer) => drop(answer.send(self.fire(&ids, now).await)),
             // A batch takes these.
             Command::Append(..) | Command::Settle(..) | Command::Orphans(..) => {}
         }
@@ -123,6 +158,11 @@ impl Task {
 
     /// Makes `change`, again after what passes.
     async fn alone<C: Change>(&mut self, change: &C) -> Result<C::Done, WriteError> {
+        Ok(self.make(change).await?)
+    }
+
+    /// The same, for one who does something about what the engine refuses.
+    pub(crate) async fn make<C: Change>(&mut self, change: &C) -> Result<C::Done, Undone> {
         let deadline = Instant::now() + CHANGE_WITHIN;
         let mut tries = Tries::default();
         let mut now = None;
@@ -130,7 +170,7 @@ impl Task {
             let error = match self.try_alone(change, &mut now).await {
                 Ok(done) => return Ok(done),
                 Err(Trouble::Closed(refusal) | Trouble::Unfit(_, refusal)) => {
-                    return Err(WriteError::Refused(refusal));
+                    return Err(Undone::Refused(refusal));
                 }
                 Err(Trouble::HeadMoved | Trouble::Fenced(_)) => continue,
                 Err(Trouble::Engine(error)) => error,
@@ -139,7 +179,7 @@ impl Task {
             warn!(reason = %reason(&error), ?failure, "a change did not go through");
             let stopping = self.options.stop.is_cancelled();
             if failure == Failure::Refused || !tries.pause(deadline, stopping).await {
-                return Err(WriteError::Unavailable { reason: reason(&error) });
+                return Err(Undone::Engine(failure, reason(&error)));
             }
         }
     }
@@ -156,7 +196,7 @@ impl Task {
                 Some(at) => Moment { at, in_doubt: true },
                 None => Moment { at: *now.insert(session.now().await?), in_doubt: false },
             };
-            let done = change.make(&mut session, self.options.hub.as_str(), moment).await?;
+            let done = change.make(&mut session, &mut self.log, moment).await?;
             session.commit().await?;
             Ok(done)
         };

@@ -12,6 +12,7 @@ use proto::message::{Appended, Stored};
 use proto::{Domain, EventId, Expectation, Pid, Position, Refusal, Version};
 
 use crate::write::append::{Append, Prepared};
+use crate::write::plan::Plan;
 use crate::write::versions::{Map, Versions};
 
 /// The name of an eventlog.
@@ -58,6 +59,8 @@ pub(crate) struct Decision {
     pub(crate) new: Vec<(usize, usize)>,
     /// The last position after it.
     pub(crate) head: Position,
+    /// What becomes of the schedules of the same batch.
+    pub(crate) plan: Plan,
 }
 
 /// A batch as far as it is decided. New events count on the versions that it is given; if they are not

@@ -6,16 +6,17 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use proto::{Event, EventId, Position, Refusal, Timestamp};
+use proto::{Event, EventId, Position, Refusal, Timestamp, Version};
 use sqlx::Error;
 
 use crate::write::append::Prepared;
 use crate::write::batch::Batch;
 use crate::write::decide::{Decision, Draft, Eventlog, Undecided};
+use crate::write::plan::Plan;
 use crate::write::session::{LogEnd, Session, Then};
 use crate::write::settle::Fence;
 use crate::write::settlement::{ORPHANS, OrphanRun, Settlements};
-use crate::write::versions::Versions;
+use crate::write::versions::{Map, Versions};
 
 /// Batches that look ids up beforehand after one held a repetition: repetitions come in crowds.
 const LOOK_UPS_AFTER_REPETITION: u32 = 32;
@@ -57,13 +58,33 @@ pub(crate) struct Log {
     look_ups: u32,
     /// Where ids were to go in a commit whose outcome is not known.
     in_doubt: HashMap<EventId, Position>,
+    /// Schedules that such a commit may have stored.
+    doubtful: HashSet<EventId>,
     hub: String,
 }
 
 impl Log {
     pub(crate) fn new(end: LogEnd, hub: String) -> Self {
         let versions = Versions::default();
-        Self { end, closed: None, versions, look_ups: 0, in_doubt: HashMap::new(), hub }
+        let (in_doubt, doubtful) = (HashMap::new(), HashSet::new());
+        Self { end, closed: None, versions, look_ups: 0, in_doubt, doubtful, hub }
+    }
+
+    /// The hub that writes.
+    pub(crate) fn hub(&self) -> &str {
+        &self.hub
+    }
+
+    /// Where the log ends, and which log it is.
+    pub(crate) fn place(&self) -> LogEnd {
+        self.end
+    }
+
+    /// Takes note of a commit that was made past [`Log::attempt`], of events that follow on the end,
+    /// and of the versions that their eventlogs have now.
+    pub(crate) fn moved(&mut self, head: Position, versions: impl IntoIterator<Item = (Eventlog, Version)>) {
+        self.end.position = head;
+        versions.into_iter().for_each(|(eventlog, version)| self.versions.remember(eventlog, version));
     }
 
     pub(crate) fn end(&self) -> Position {
@@ -103,7 +124,8 @@ impl Log {
             session.lock_head().await?;
             self.refresh(session).await?;
         }
-        let decision = self.decide(session, batch, care.look_up).await?;
+        let mut decision = self.decide(session, batch, care.look_up).await?;
+        decision.plan = self.plan(session, batch, care.look_up).await?;
         if decision.new.is_empty() {
             self.confirm(session, &decision).await?;
         }
@@ -111,6 +133,7 @@ impl Log {
         work.carry_out(session).await?;
         self.end.position = decision.head;
         self.in_doubt.clear();
+        self.doubtful.clear();
         Ok(decision)
     }
 
@@ -148,6 +171,22 @@ impl Log {
         Ok(decision)
     }
 
+    /// What becomes of the schedules. Only the log is read, unless there may be a repetition.
+    async fn plan(&mut self, session: &mut Session, batch: &Batch, look_up: bool) -> Result<Plan, Error> {
+        if batch.schedules.is_empty() {
+            return Ok(Plan::default());
+        }
+        let ids: Vec<_> = batch.schedules.iter().map(|asked| &asked.work.event.id).collect();
+        let logged = session.taken(&ids).await?;
+        let look_up = look_up || self.look_ups > 0 || !logged.is_empty();
+        let known = if look_up { session.known_schedules(&ids).await? } else { Map::default() };
+        if !known.is_empty() {
+            self.weigh(false);
+        }
+        let asked = batch.schedules.iter().map(|asked| &*asked.work);
+        Ok(Plan::of(asked, &logged, &known, &self.doubtful))
+    }
+
     /// Reads the last versions that are missing for the requests from `decided` on.
     async fn learn(&mut self, session: &mut Session, batch: &Batch, decided: usize) -> Result<(), Error> {
         let mut unknown = Vec::new();
@@ -178,6 +217,7 @@ impl Log {
         let events = batch.appends.iter().flat_map(|asked| &asked.work.events).map(|event| &event.event);
         let placed = events.filter(|event| event.position > Position(0));
         self.in_doubt.extend(placed.map(|event| (event.id.clone(), event.position)));
+        self.doubtful.extend(batch.schedules.iter().map(|asked| asked.work.event.id.clone()));
     }
 
     /// What a commit of unknown outcome turns out to have stored was stored by this append.
@@ -221,11 +261,13 @@ impl Work<'_> {
         let Self { batch, decision, end, care, hub } = *self;
         let new: Vec<&Prepared> = decision.new.iter().filter_map(|place| prepared(batch, *place)).collect();
         let settles = !batch.settlements.is_empty() || !batch.orphans.is_empty();
-        if !settles && new.is_empty() {
+        let schedules: Vec<_> = decision.plan.new.iter().filter_map(|at| batch.schedules.get(*at)).collect();
+        let more = settles || !schedules.is_empty();
+        if !more && new.is_empty() {
             return Ok(session.rollback().await?);
         }
         let links = new.iter().any(|new| !new.event.eids.is_empty() || !new.event.cpids.is_empty());
-        let then = if settles || links { Then::More } else { Then::Commit };
+        let then = if more || links { Then::More } else { Then::Commit };
         let claimed = match (care.lock, new.is_empty()) {
             (false, false) => session.append(end, newest(batch), &new, then).await?,
             (false, true) => session.begin().await.map(|()| true)?,
@@ -242,6 +284,8 @@ impl Work<'_> {
         if links {
             session.insert_links(&new).await?;
         }
+        let schedules = schedules.iter().map(|asked| asked.work.row(asked.work.now));
+        session.insert_schedules(&schedules.collect::<Vec<_>>()).await?;
         for (place, asked) in batch.settlements.iter().enumerate() {
             settle(session, place, &asked.work, care.look_up, hub).await?;
         }

@@ -15,7 +15,7 @@ use crate::write::decide::{Eventlog, Taken};
 use crate::write::versions::Map;
 
 /// Bytes of events in one statement, unless a single event has more.
-const STATEMENT_BYTES_MAX: usize = 4 << 20;
+pub(crate) const STATEMENT_BYTES_MAX: usize = 4 << 20;
 
 const BEGIN: Statement = Statement::each(SQLITE_BEGIN, "");
 const COMMIT: Statement = Statement::same("COMMIT");

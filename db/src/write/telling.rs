@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use proto::Position;
+use proto::{Event, Position};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::error::WriteError;
@@ -32,6 +32,8 @@ pub(crate) struct Finished {
 
 enum News {
     Finished(Finished),
+    /// Events that were committed by themselves, and where the log ends after them.
+    Fired(Vec<Arc<Event>>, Position),
     /// Where the log ends, whoever wrote it.
     Head(Position),
     /// Events that were emptied.
@@ -61,6 +63,11 @@ impl Telling {
     /// Hands over what was committed.
     pub(crate) async fn finished(&self, finished: Finished) {
         self.say(News::Finished(finished)).await;
+    }
+
+    /// Passes on events that were committed with nobody to answer, and ended at `head`.
+    pub(crate) async fn fired(&self, events: Vec<Arc<Event>>, head: Position) {
+        self.say(News::Fired(events, head)).await;
     }
 
     /// Says where the log ends.
@@ -93,6 +100,7 @@ impl Told {
         while let Some(news) = queue.recv().await {
             match news {
                 News::Finished(finished) => tell(finished, &teller),
+                News::Fired(events, head) => teller.events(events, head),
                 News::Head(head) => teller.head(head),
                 News::Deleted(positions) => teller.deleted(positions),
                 News::Room(reply) => drop(reply.send(teller.has_room())),
@@ -110,5 +118,8 @@ fn tell(finished: Finished, teller: &Teller) {
     }
     batch.settlements.drain(..).for_each(|asked| asked.answer(Ok(())));
     batch.orphans.drain(..).for_each(|asked| asked.answer(Ok(())));
+    for (asked, outcome) in batch.schedules.drain(..).zip(decision.plan.outcomes.drain(..)) {
+        asked.answer(outcome.map_err(WriteError::Refused));
+    }
     teller.events(events, head);
 }

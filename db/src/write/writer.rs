@@ -4,15 +4,17 @@ use std::fmt;
 use std::sync::Arc;
 
 use proto::message::{Appended, Link};
-use proto::{Domain, EventId, HubId, Pid, Position};
+use proto::{Domain, EventId, HubId, Pid, Position, Refusal, Timestamp};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::database::{Database, reason};
 use crate::error::{OpenError, WriteError};
+use crate::schedule::{Cancelled, ScheduleWish, Scheduled, Which};
 use crate::write::append::Append;
 use crate::write::commits::Commits;
 use crate::write::group::{Group, GroupWish};
+use crate::write::plan::Planned;
 use crate::write::settlement::{OrphanRun, Settlements};
 use crate::write::task::Task;
 use crate::write::telling::Told;
@@ -23,6 +25,9 @@ const COMMANDS_QUEUED_MAX: usize = 8_192;
 /// KiB of events that may wait for the writer. At it callers wait; one larger append waits until
 /// it is alone.
 const QUEUED_KIB_MAX: usize = 32 * 1024;
+
+/// Schedules that one call fires. More is refused.
+pub const FIRE_SCHEDULES_MAX: usize = 500;
 
 /// What a writer needs to know.
 #[derive(Debug, Clone)]
@@ -56,6 +61,9 @@ pub(crate) enum Command {
     Link(Link, Answer<u64>),
     DeleteEvent(EventId, Answer<Vec<Position>>),
     DeleteEventlog(Domain, Pid, Answer<Vec<Position>>),
+    Schedule(Box<Planned>, Answer<Scheduled>, OwnedSemaphorePermit),
+    Cancel(Which, Timestamp, Answer<Cancelled>),
+    Fire(Vec<EventId>, Timestamp, Answer<Vec<Option<Position>>>),
 }
 
 impl Database {
@@ -111,10 +119,7 @@ impl Writer {
     /// # Errors
     /// [`WriteError`]; a refusal is that of the whole append and leaves other appends alone.
     pub async fn append(&self, append: Append) -> Result<Vec<Appended>, WriteError> {
-        let kib = append.bytes.div_ceil(1024).clamp(1, QUEUED_KIB_MAX);
-        let permits = u32::try_from(kib).unwrap_or(u32::MAX);
-        let permit =
-            Arc::clone(&self.bytes).acquire_many_owned(permits).await.map_err(|_| WriteError::Stopped)?;
+        let permit = self.room(append.bytes).await?;
         self.ask(|answer| Command::Append(append, answer, permit)).await
     }
 
@@ -137,7 +142,7 @@ impl Writer {
     /// Makes a group or finds it, with all of its slots in the hands of this hub.
     ///
     /// # Errors
-    /// [`proto::Refusal::Invalid`] if it exists with other names or another order.
+    /// [`Refusal::Invalid`] if it exists with other names or another order.
     pub async fn group(&self, wish: GroupWish) -> Result<Group, WriteError> {
         self.ask(|answer| Command::Group(wish, answer)).await
     }
@@ -153,7 +158,7 @@ impl Writer {
     /// Changes an event's links, and says how many changed: 0 if it was so already.
     ///
     /// # Errors
-    /// [`proto::Refusal::NotFound`] without such an event, or if it was deleted.
+    /// [`Refusal::NotFound`] without such an event, or if it was deleted.
     pub async fn link(&self, link: Link) -> Result<u64, WriteError> {
         self.ask(|answer| Command::Link(link, answer)).await
     }
@@ -162,7 +167,7 @@ impl Writer {
     /// nothing if it was empty already.
     ///
     /// # Errors
-    /// [`proto::Refusal::NotFound`] without such an event.
+    /// [`Refusal::NotFound`] without such an event.
     pub async fn delete_event(&self, id: EventId) -> Result<Vec<Position>, WriteError> {
         self.ask(|answer| Command::DeleteEvent(id, answer)).await
     }
@@ -170,9 +175,61 @@ impl Writer {
     /// Empties all events of an eventlog. The answer has the positions that were not empty before.
     ///
     /// # Errors
-    /// [`proto::Refusal::NotFound`] without such an eventlog.
+    /// [`Refusal::NotFound`] without such an eventlog.
     pub async fn delete_eventlog(&self, domain: Domain, pid: Pid) -> Result<Vec<Position>, WriteError> {
         self.ask(|answer| Command::DeleteEventlog(domain, pid, answer)).await
+    }
+
+    /// Stores an event that is to be published later.
+    ///
+    /// The id of its event is the schedule's id. A schedule that is stored already with the same
+    /// content, time and key is answered as [`proto::message::Stored::Before`], whatever has become of
+    /// it. A pending schedule of the same key and another id is cancelled by this very write. Many
+    /// schedules without a key share one commit, those with one have a commit each.
+    ///
+    /// # Errors
+    /// [`Refusal::Conflict`] if the id is that of a schedule with other content, or of an event that is
+    /// in the log without having been scheduled. Its position is 0 if the other one has none.
+    pub async fn schedule(&self, wish: ScheduleWish) -> Result<Scheduled, WriteError> {
+        let planned = Box::new(Planned::new(wish));
+        let permit = self.room(planned.bytes).await?;
+        self.ask(|answer| Command::Schedule(planned, answer, permit)).await
+    }
+
+    /// Cancels a schedule, or says why it is too late for that. A cancellation and a firing never both
+    /// say that they came first.
+    ///
+    /// # Errors
+    /// [`WriteError`] if it is not known whether it was cancelled; ask again.
+    pub async fn cancel(&self, which: Which, now: Timestamp) -> Result<Cancelled, WriteError> {
+        self.ask(|answer| Command::Cancel(which, now, answer)).await
+    }
+
+    /// Publishes the events of those of `ids` (1 to [`FIRE_SCHEDULES_MAX`]) that are pending, in this
+    /// order, without looking at when they are due. There is one answer for each: where its event is,
+    /// or `None` if it was not pending any more or failed for good.
+    ///
+    /// An event that was stored by other means in the meantime counts as fired if it is the same one,
+    /// else its schedule fails. A row that the engine refuses is logged, stays pending, and is answered
+    /// `None` too; it is in nobody's way.
+    ///
+    /// # Errors
+    /// [`WriteError`] if the database did not do it. Some may have been fired; asking again is safe and
+    /// answers `None` for them.
+    pub async fn fire(&self, ids: Vec<EventId>, now: Timestamp) -> Result<Vec<Option<Position>>, WriteError> {
+        if ids.is_empty() || ids.len() > FIRE_SCHEDULES_MAX {
+            let reason =
+                format!("{} schedules are to be fired at once; name 1 to {FIRE_SCHEDULES_MAX}", ids.len());
+            return Err(WriteError::Refused(Refusal::Invalid { reason }));
+        }
+        self.ask(|answer| Command::Fire(ids, now, answer)).await
+    }
+
+    /// Waits until there is room for so many bytes in the queue.
+    async fn room(&self, bytes: usize) -> Result<OwnedSemaphorePermit, WriteError> {
+        let kib = bytes.div_ceil(1024).clamp(1, QUEUED_KIB_MAX);
+        let permits = u32::try_from(kib).unwrap_or(u32::MAX);
+        Arc::clone(&self.bytes).acquire_many_owned(permits).await.map_err(|_| WriteError::Stopped)
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, WriteError> {

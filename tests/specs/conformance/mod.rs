@@ -16,4 +16,6 @@ mod matching;
 mod pages;
 mod publishers;
 mod reads;
+mod schedule_races;
+mod schedules;
 mod schema;

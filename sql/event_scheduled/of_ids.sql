@@ -1,0 +1,8 @@
+SELECT id, schedule_key, due, pending, domain, pid, name, rid, publisher, timestamp, metadata, data,
+       eids, cpids, digest, created, success, cancelled, failed, position, reason
+FROM event_scheduled
+WHERE id IN (
+-- each row, joined by ,
+  ?
+-- end
+)

@@ -1,0 +1,6 @@
+SELECT id, schedule_key, due, pending, domain, pid, name, rid, publisher, timestamp, metadata, data,
+       eids, cpids, digest, created, success, cancelled, failed, position, reason
+FROM event_scheduled
+WHERE due = ? AND id > ? AND domain = COALESCE(?, domain)
+ORDER BY due, id
+LIMIT ?

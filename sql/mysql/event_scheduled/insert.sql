@@ -1,0 +1,7 @@
+INSERT INTO event_scheduled (
+  id, schedule_key, active_key, due, pending, slot, domain, pid, name, rid, publisher, timestamp,
+  metadata, data, eids, cpids, digest, created
+) VALUES
+-- each row, joined by ,
+  (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+-- end

@@ -1,0 +1,8 @@
+SELECT id, schedule_key, due, digest, created, pending, cancelled, position, reason,
+       OCTET_LENGTH(data) + COALESCE(OCTET_LENGTH(metadata), 0)
+       + COALESCE(OCTET_LENGTH(eids), 0) + COALESCE(OCTET_LENGTH(cpids), 0)
+FROM event_scheduled
+WHERE schedule_key = ? AND created < ?
+ORDER BY schedule_key DESC, created DESC
+LIMIT 1
+FOR UPDATE
