@@ -28,6 +28,12 @@ const MEMBER_CREDIT: u32 = 1_024;
 /// Processes that the events belong to.
 const PROCESSES: u64 = 10_000;
 
+/// Events of a process that ends.
+const EVENTS_PER_PROCESS: u64 = 10;
+
+/// What mixes the processes of one generation; it has no divisor in common with their number.
+const STRIDE: u64 = 3_931;
+
 /// What scatters numbers over all of their range: 2⁶⁴ divided by the golden ratio.
 const SCATTERING: u64 = 0x9E37_79B9_7F4A_7C15;
 
@@ -44,6 +50,9 @@ pub(super) enum Names {
     Scattered,
     /// In the order in which the processes get their events.
     Sorted,
+    /// By when a process began, as [`spoke::generate_pid`] makes them; each ends with its tenth event and
+    /// another one begins.
+    Generated,
 }
 
 impl fmt::Display for Names {
@@ -51,6 +60,7 @@ impl fmt::Display for Names {
         f.write_str(match self {
             Self::Scattered => "scattered",
             Self::Sorted => "sorted",
+            Self::Generated => "generated",
         })
     }
 }
@@ -60,6 +70,8 @@ impl fmt::Display for Names {
 pub(super) struct Maker {
     domain: Domain,
     names: Names,
+    /// How many events others like it have made before.
+    before: u64,
     name: EventName,
     /// What fills the data up to its length.
     zeros: String,
@@ -70,10 +82,16 @@ impl Maker {
     pub(super) fn new(domain: &str, names: Names, data_bytes: usize) -> Outcome<Self> {
         Ok(Self {
             names,
+            before: 0,
             domain: Domain::parse(domain).map_err(Failure::failed)?,
             name: EventName::parse("order placed").map_err(Failure::failed)?,
             zeros: "0".repeat(data_bytes.saturating_sub(r#"{"n":""}"#.len())),
         })
+    }
+
+    /// The same for a later round, before which so many events were made.
+    pub(super) fn after(self, before: u64) -> Self {
+        Self { before, ..self }
     }
 
     /// The event with this number. The same number gives the same event with another id.
@@ -82,6 +100,11 @@ impl Maker {
         let pid = match self.names {
             Names::Scattered => process.wrapping_add(1).wrapping_mul(SCATTERING),
             Names::Sorted => process,
+            // In each generation the processes get their events in another order than they began.
+            Names::Generated => {
+                let generation = (self.before + number) / (PROCESSES * EVENTS_PER_PROCESS);
+                generation * PROCESSES + process * STRIDE % PROCESSES
+            }
         };
         let pid = Pid::parse(&format!("{pid:016x}")).map_err(Failure::failed)?;
         let number = number.to_string();
@@ -206,7 +229,7 @@ mod tests {
 
     #[test]
     fn scattered_names_are_as_many_as_sorted_ones() {
-        for names in [Names::Scattered, Names::Sorted] {
+        for names in [Names::Scattered, Names::Sorted, Names::Generated] {
             let maker = Maker::new("bench", names, 9).unwrap();
             let pids: HashSet<_> =
                 (0..2 * PROCESSES).map(|number| maker.event(number).unwrap().pid).collect();

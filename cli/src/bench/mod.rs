@@ -46,7 +46,7 @@ pub(crate) struct BenchArgs {
     /// Bytes of data of each event
     #[arg(long, value_name = "N", default_value = "200", value_parser = clap::value_parser!(u32).range(9..100_000))]
     data_bytes: u32,
-    /// How the names of the 10,000 processes sort
+    /// How the names of the 10,000 processes sort that are going on
     #[arg(long, value_name = "HOW", default_value = "scattered")]
     names: Names,
     /// Events a second for the end-to-end latency
@@ -209,7 +209,8 @@ impl Bench {
         let before = self.commits(hub).await?;
 
         self.doing(format!("round {round}: publishing"));
-        let maker = Maker::new("bench", self.args.names, self.data_bytes())?;
+        let made = u64::from(round - 1) * events;
+        let maker = Maker::new("bench", self.args.names, self.data_bytes())?.after(made);
         let used = process::processor_seconds();
         let taken = load::publish(&publishers, &maker, events).await?;
         rounds.publish.push(rate(events, taken, process::processor_seconds() - used));
@@ -219,7 +220,7 @@ impl Bench {
 
         self.doing(format!("round {round}: publishing and consuming"));
         let members = load::connect(hub, "bench-member", MEMBERS).await?;
-        let cycled = Maker::new("bench-cycle", self.args.names, self.data_bytes())?;
+        let cycled = Maker::new("bench-cycle", self.args.names, self.data_bytes())?.after(made);
         let group = Group::join(&members, "bench-member", cycled.domain()).await?;
         let (start, used) = (Instant::now(), process::processor_seconds());
         load::publish(&publishers, &cycled, events).await?;
