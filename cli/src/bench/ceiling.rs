@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use db::{Append, Ceiling};
 use proto::{ServiceName, Timestamp};
-use tokio::time::Instant;
+use tokio::time::{Instant, interval};
 
 use super::latency::Latencies;
 use super::load::Maker;
@@ -37,10 +37,13 @@ pub(super) async fn insert(
     Ok(taken)
 }
 
-/// How long a commit of one small change takes.
-pub(super) async fn bare_commits(ceiling: &mut Ceiling) -> Outcome<Latencies> {
+/// How long a commit of one small change takes when there are `rate` of them a second, as there are of
+/// events when their latency is measured: back to back, no thread and no disk ever goes to sleep.
+pub(super) async fn bare_commits(ceiling: &mut Ceiling, rate: u32) -> Outcome<Latencies> {
+    let mut ticks = interval(Duration::from_secs(1) / rate.max(1));
     let (mut taken, mut now) = (Vec::new(), clock());
     for _ in 0..BARE_COMMITS {
+        ticks.tick().await;
         // SQLite does not write what is as it was: every commit has to change something.
         now = now.plus(Duration::from_millis(1));
         let start = Instant::now();

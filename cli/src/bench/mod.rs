@@ -153,7 +153,7 @@ impl Bench {
         let peak_memory_mib = process::peak_memory_mib();
         let database = Database::open(&self.url).await?;
         self.doing("bare commits".to_owned());
-        let bare_commit = ceiling::bare_commits(ceiling).await?;
+        let bare_commit = ceiling::bare_commits(ceiling, self.args.rate).await?;
         let log_events = database.reader().head().await.map_err(Failure::failed)?.position.0;
         let engine = database.engine().clone();
         database.close().await;
