@@ -47,9 +47,9 @@ pub(crate) enum Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// A count, a position, a version. They stay far below the largest integer that SQL has.
+    /// A count, a position, a version. One from outside that SQL has no integer for counts as the largest.
     pub(crate) fn number(number: u64) -> Self {
-        Self::Integer(number.cast_signed())
+        Self::Integer(i64::try_from(number).unwrap_or(i64::MAX))
     }
 
     /// Bytes that it takes, roughly.
@@ -205,6 +205,12 @@ mod tests {
     use super::*;
 
     const TEXT: &str = "INSERT INTO t (a, b) VALUES\n-- each row, joined by ,\n  (?, ?)\n-- end\n";
+
+    #[test]
+    fn a_position_beyond_all_integers_is_not_before_the_first() {
+        assert_eq!(Value::number(7), Value::Integer(7));
+        assert_eq!(Value::number(u64::MAX), Value::Integer(i64::MAX));
+    }
 
     #[test]
     fn a_template_repeats_the_part_of_one_row() {

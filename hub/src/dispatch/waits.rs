@@ -89,8 +89,9 @@ impl<T> Waits<T> {
 
 #[cfg(test)]
 mod tests {
-    use proto::{EventId, EventName, Metadata, NameFilter, Position, Timestamp, Version};
+    use proto::{EventName, NameFilter, Position};
 
+    use super::super::example;
     use super::*;
 
     fn wait(pid: &str, name: &str, after: u64) -> Wait {
@@ -104,21 +105,8 @@ mod tests {
     }
 
     fn event(position: u64, pid: &str, name: &str) -> Arc<Event> {
-        Arc::new(Event {
-            position: Position(position),
-            id: EventId::parse(&position.to_string()).unwrap(),
-            timestamp: Timestamp::default(),
-            domain: Domain::parse("order").unwrap(),
-            pid: Pid::parse(pid).unwrap(),
-            version: Version(1),
-            name: EventName::parse(name).unwrap(),
-            rid: None,
-            publisher: None,
-            metadata: Metadata::default(),
-            data: proto::Data::empty(),
-            eids: Vec::new(),
-            cpids: Vec::new(),
-        })
+        let event = Arc::unwrap_or_clone(example::event(position, pid));
+        Arc::new(Event { name: EventName::parse(name).unwrap(), ..event })
     }
 
     #[test]
