@@ -16,6 +16,9 @@ mod orphans;
 mod recover;
 mod ring;
 mod rules;
+#[cfg(any(test, feature = "simulation"))]
+#[allow(clippy::expect_used, reason = "what serves tests is test code")]
+pub mod simulation;
 #[cfg(test)]
 mod specs;
 mod task;

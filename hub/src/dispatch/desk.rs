@@ -4,7 +4,7 @@
 //! [`super::task`] feeds it and carries out what it asks. It never waits, so a test can drive it
 //! through any order of events.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use proto::{Domain, Event, GroupName, ListenerId, Position, Timestamp, Topic};
 use super::connection::{ConnectionId, Rooms};
 use super::effect::{Effect, LoadFor};
 use super::feed::{Feed, Pace};
-use super::group::{Ended, Group, MemberKey, Recovered};
+use super::group::{Ended, Group, MemberKey, Recovered, Stall};
 use super::orphans::Orphans;
 use super::ring::Ring;
 use super::rules::Rules;
@@ -34,7 +34,7 @@ pub(crate) struct Desk {
     ring: Ring,
     rooms: Rooms,
     groups: BTreeMap<GroupId, Group>,
-    feeds: HashMap<MemberKey, Feed>,
+    feeds: BTreeMap<MemberKey, Feed>,
     orphans: Orphans,
     expired: Timestamp,
     /// Set when the hub stops: nothing more goes out.
@@ -49,7 +49,7 @@ impl Desk {
             ring: Ring::new(head),
             rooms: Rooms::default(),
             groups: BTreeMap::new(),
-            feeds: HashMap::new(),
+            feeds: BTreeMap::new(),
             orphans: Orphans::default(),
             expired: now,
             closing: false,
@@ -290,6 +290,14 @@ impl Desk {
     /// Why `event` is not further in each group that wants it.
     pub(super) fn stories(&self, event: &Event) -> Vec<(GroupId, DeliveryStory)> {
         self.groups.iter().filter_map(|(&id, group)| Some((id, group.story(event)?))).collect()
+    }
+
+    /// Something that could go on and does not, right after [`Desk::pump`]: a fault of the dispatcher.
+    pub(super) fn stall(&self, now: Timestamp) -> Option<Stall> {
+        if self.closing {
+            return None;
+        }
+        self.groups.values().find_map(|group| group.stall(&self.ring, &self.rooms, now))
     }
 
     /// What a group consumes, if it is here.

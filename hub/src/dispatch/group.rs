@@ -8,8 +8,9 @@ mod answers;
 mod line;
 mod members;
 mod report;
+mod watchdog;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use proto::{Attempt, Event, GroupName, Order, Pid, Position, Timestamp, Topic};
 pub(super) use self::answers::Ended;
 use self::line::Line;
 pub(crate) use self::members::MemberKey;
+pub(super) use self::watchdog::Stall;
 use self::members::Members;
 use super::connection::{ConnectionId, Rooms};
 use super::effect::Effect;
@@ -95,10 +97,12 @@ pub(crate) struct Group {
     ready: VecDeque<Position>,
     out: usize,
     retries: BTreeSet<(Timestamp, Position)>,
+    /// Deliveries that were not answered in time, with members that are still at them.
+    overdue: BTreeSet<(MemberKey, Position, Attempt)>,
     /// Failures from before the hub started, until their events are read.
     remembered: HashMap<Position, Retry>,
     /// Failures that the tables do not know yet.
-    fresh_retries: HashMap<Position, Retry>,
+    fresh_retries: BTreeMap<Position, Retry>,
     members: Members,
     unflushed_since: Option<Timestamp>,
     /// The fences of the flush that the writer has.
@@ -148,8 +152,9 @@ impl Group {
             ready: VecDeque::new(),
             out: 0,
             retries: BTreeSet::new(),
+            overdue: BTreeSet::new(),
             remembered: retries.into_iter().map(|retry| (retry.position, retry)).collect(),
-            fresh_retries: HashMap::new(),
+            fresh_retries: BTreeMap::new(),
             members: Members::default(),
             unflushed_since: None,
             flushing: None,
@@ -356,7 +361,7 @@ impl Group {
     pub(super) fn gone(&mut self, connection: ConnectionId) {
         for key in self.members.on(connection) {
             self.release_all(key);
-            self.members.leave(key);
+            self.dismiss(key);
         }
         self.leaving.retain(|(key, _)| key.connection != connection);
     }

@@ -227,6 +227,32 @@ fn a_delivery_without_an_answer_fails_at_its_deadline_and_progress_moves_that() 
 }
 
 #[test]
+fn a_member_that_is_late_has_its_credit_back_when_it_answers_after_all() {
+    let mut scene = Scene::new(Order::ByPid);
+    scene.join(1, 1);
+    scene.commit(&[(1, "a")]);
+    scene.pump();
+    scene.wait(Duration::from_secs(61));
+    assert_eq!(delivered(&scene.wait(Duration::from_secs(61))), []);
+    assert_eq!(scene.state(&event(1, "a")), DeliveryState::NoCredit { members: 1 });
+    assert_eq!(scene.answer(1, 1, 1, Verdict::Ack), Ended::Stale);
+    assert_eq!(delivered(&scene.pump()), [(1, 1, 2)]);
+    assert_eq!(scene.answer(1, 1, 1, Verdict::Ack), Ended::Stale);
+    assert_eq!(delivered(&scene.pump()), []);
+}
+
+#[test]
+fn what_a_late_member_does_not_answer_goes_to_another() {
+    let mut scene = Scene::new(Order::ByPid);
+    scene.join(1, 1);
+    scene.commit(&[(1, "a")]);
+    scene.pump();
+    scene.join(2, 1);
+    scene.wait(Duration::from_secs(61));
+    assert_eq!(delivered(&scene.wait(Duration::from_secs(61))), [(2, 1, 2)]);
+}
+
+#[test]
 fn outcomes_are_recorded_once_and_the_cursor_follows() {
     let mut scene = Scene::new(Order::ByPid);
     scene.join(1, 10);

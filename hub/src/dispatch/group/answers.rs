@@ -52,6 +52,12 @@ impl Group {
     ) -> Ended {
         let position = answer.position;
         let deadline = now.plus(self.rules.deadline);
+        if answer.verdict != Verdict::Progress
+            && self.overdue.remove(&(member, position, answer.attempt))
+        {
+            self.credited(member);
+            return Ended::Stale;
+        }
         let Some(entry) = self.in_hand.get_mut(&position) else { return Ended::Stale };
         match &mut entry.state {
             State::Out { member: holder, deadline: ends, .. }
@@ -89,6 +95,10 @@ impl Group {
     /// A delivery has ended: its member has credit again.
     fn returned(&mut self, member: MemberKey) {
         self.out -= 1;
+        self.credited(member);
+    }
+
+    fn credited(&mut self, member: MemberKey) {
         if let Some(member) = self.members.get(member) {
             member.in_flight = member.in_flight.saturating_sub(1);
         }
@@ -150,19 +160,25 @@ impl Group {
         self.unflushed_since.get_or_insert(now);
     }
 
-    /// Fails what was not answered in time.
+    /// Fails what was not answered in time. Its member is still at it, so that it has its credit back
+    /// only when it answers after all.
     pub(in crate::dispatch) fn expire(&mut self, now: Timestamp) -> usize {
-        let late: Vec<_> = self
+        let mut late: Vec<_> = self
             .in_hand
             .iter()
             .filter_map(|(&position, entry)| match entry.state {
-                State::Out { member, deadline, .. } if deadline <= now => Some((position, member)),
+                State::Out { member, deadline, .. } if deadline <= now => {
+                    Some((position, member, Attempt(entry.deliveries)))
+                }
                 _ => None,
             })
             .collect();
+        // Those that wait the longest come first, as in everything else.
+        late.sort_unstable_by_key(|&(position, ..)| position);
         let count = late.len();
-        for (position, member) in late {
-            self.returned(member);
+        for (position, member, attempt) in late {
+            self.out -= 1;
+            self.overdue.insert((member, position, attempt));
             let reason = format!("no answer within {:?}", self.rules.deadline);
             self.failed(position, reason, None, now);
         }
@@ -189,11 +205,17 @@ impl Group {
     /// answer is recorded, which [`Effect::Left`] says.
     pub(in crate::dispatch) fn leave(&mut self, member: MemberKey, effects: &mut Vec<Effect>) {
         self.release_all(member);
-        self.members.leave(member);
+        self.dismiss(member);
         let unflushed = self.unflushed_since.is_some();
         let begun = self.flushes_begun + u64::from(unflushed);
         self.leaving.push((member, begun));
         self.say_left(effects);
+    }
+
+    /// Takes a member out, with what it is still at.
+    pub(super) fn dismiss(&mut self, member: MemberKey) {
+        self.members.leave(member);
+        self.overdue.retain(|(holder, ..)| *holder != member);
     }
 
     fn say_left(&mut self, effects: &mut Vec<Effect>) {
@@ -238,7 +260,7 @@ impl Group {
     fn begin_flush(&mut self, effects: &mut Vec<Effect>) {
         let mut flush =
             Settlements { group: self.id, runs: Vec::new(), retries: Vec::new(), moves: Vec::new() };
-        flush.retries.extend(self.fresh_retries.drain().map(|(_, retry)| retry));
+        flush.retries.extend(std::mem::take(&mut self.fresh_retries).into_values());
         let retry_slots: Vec<u16> = flush
             .retries
             .iter()

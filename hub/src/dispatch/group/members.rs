@@ -76,6 +76,14 @@ impl Members {
         self.list.iter().any(|member| member.in_flight < member.credit)
     }
 
+    /// Whether some member could have `event` now.
+    pub(super) fn could_take(&self, event: &Event, rooms: &Rooms) -> bool {
+        let could = |member: &Member| {
+            member.in_flight < member.credit && rooms.has_room(member.key.connection, event)
+        };
+        self.list.iter().any(could)
+    }
+
     /// The member for an event of `slot`: the one that the slot is dealt to, or the next with credit.
     ///
     /// Staying with one member keeps its caches warm and lets its settlements share rows.

@@ -1,0 +1,534 @@
+//! One life of a hub: the real desk, waits and sessions, and in place of sockets, tables and tasks
+//! queues that the world empties in whatever order it likes.
+//!
+//! It carries out effects as the dispatcher task and the connection tasks do. What it holds is lost
+//! when the hub crashes.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use db::{Committed, GroupId, GroupWish, OrphanRun, Settlements, Wanted};
+use proto::message::{Consume, Offer, PROTOCOL_VERSION, Reply, Request, Subscribe, Wait, Welcome};
+use proto::session::{FromSpoke, HubSession, HubSessionConfig};
+use proto::{
+    Event, HubId, NewEvent, Pid, Position, Refusal, RequestId, ServiceName, Start, Timestamp,
+};
+
+use super::super::connection::ConnectionId;
+use super::super::desk::{Desk, key};
+use super::super::effect::{Effect, LoadFor};
+use super::super::feed::Feed;
+use super::super::group::{Ended, MemberKey, Recovered};
+use super::super::handle::Outgoing;
+use super::super::waits::Waits;
+use super::broken::{Broken, rule};
+use super::tables::Tables;
+use super::watch::Watch;
+use super::{KEEP_ALIVE, RULES, SERVICE};
+
+pub(super) const SESSIONS: HubSessionConfig =
+    HubSessionConfig { keep_alive: KEEP_ALIVE, hello_within: Duration::from_secs(5) };
+
+/// The hub's end of one connection.
+#[derive(Debug)]
+pub(super) struct End {
+    pub(super) session: HubSession,
+    /// What the dispatcher has for it and the connection task has not taken.
+    pub(super) outbox: VecDeque<Outgoing>,
+    /// Events and bytes that were taken and are not said to be written.
+    pub(super) underway: (usize, usize),
+}
+
+/// What waits for the writer, in this order.
+#[derive(Debug)]
+pub(super) enum Job {
+    Append { connection: ConnectionId, id: RequestId, events: Vec<NewEvent>, offer: Offer },
+    Settle(Settlements),
+    Orphans(Vec<OrphanRun>),
+    Group { id: RequestId, wish: Box<Consume>, member: MemberKey },
+    Delete { connection: ConnectionId, id: RequestId, position: Position },
+}
+
+/// What goes on outside the dispatcher and ends in any order.
+#[derive(Debug)]
+pub(super) enum Work {
+    Load { reader: LoadFor, wanted: Wanted, after: Position, limit: u32 },
+    Fetch { group: GroupId, pid: Pid, position: Position },
+    Settled { group: GroupId, held: bool },
+    OrphansDone,
+    Group { id: RequestId, wish: Box<Consume>, member: MemberKey, group: Box<Result<Recovered, Refusal>> },
+    Reply { connection: ConnectionId, id: RequestId, outcome: Result<Reply, Refusal> },
+    Look { connection: ConnectionId, id: RequestId, wait: Box<Wait> },
+    Told { connection: ConnectionId, id: RequestId, event: Arc<Event> },
+}
+
+/// A wait that goes on, and what it was told before it had looked.
+#[derive(Debug)]
+struct Waiting {
+    wait: Wait,
+    looked: bool,
+    told: Option<Arc<Event>>,
+}
+
+/// One life of a hub.
+#[derive(Debug)]
+pub(super) struct Hub {
+    pub(super) life: u64,
+    pub(super) desk: Desk,
+    pub(super) ends: BTreeMap<ConnectionId, End>,
+    pub(super) queue: VecDeque<Job>,
+    pub(super) work: Vec<Work>,
+    pub(super) commits: VecDeque<Committed>,
+    pub(super) watch: Watch,
+    pub(super) closing: bool,
+    waits: Waits<(ConnectionId, RequestId)>,
+    waiting: BTreeMap<(ConnectionId, RequestId), Waiting>,
+    consumers: BTreeMap<MemberKey, Option<GroupId>>,
+    leaving: BTreeMap<MemberKey, RequestId>,
+    effects: Vec<Effect>,
+    /// The wall clock when the world's time was 0; each life has its own.
+    clock: Timestamp,
+}
+
+impl Hub {
+    pub(super) fn start(life: u64, tables: &mut Tables, clock: Timestamp, now: Duration) -> Self {
+        let at = clock.plus(now);
+        let mut desk = Desk::new(RULES, tables.head(), at);
+        tables.take_groups(life).into_iter().for_each(|group| desk.add_group(group, at));
+        Self {
+            life,
+            desk,
+            ends: BTreeMap::new(),
+            queue: VecDeque::new(),
+            work: Vec::new(),
+            commits: VecDeque::new(),
+            watch: Watch::default(),
+            closing: false,
+            waits: Waits::default(),
+            waiting: BTreeMap::new(),
+            consumers: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+            effects: Vec::new(),
+            clock,
+        }
+    }
+
+    pub(super) fn at(&self, now: Duration) -> Timestamp {
+        self.clock.plus(now)
+    }
+
+    /// When the dispatcher is to be pumped again, as the world's time.
+    pub(super) fn wake_at(&self, now: Duration) -> Duration {
+        self.desk.wake_at(self.at(now)).since(self.clock)
+    }
+
+    /// The members of a group, as the dispatcher task knows them.
+    pub(super) fn members_of(&self, group: GroupId) -> usize {
+        self.consumers.values().filter(|of| **of == Some(group)).count()
+    }
+
+    pub(super) fn connected(&mut self, connection: ConnectionId, now: Duration) {
+        let session = HubSession::new(SESSIONS, now);
+        self.ends.insert(connection, End { session, outbox: VecDeque::new(), underway: (0, 0) });
+        self.desk.connected(connection);
+    }
+
+    pub(super) fn gone(&mut self, connection: ConnectionId) {
+        self.ends.remove(&connection);
+        self.consumers.retain(|key, _| key.connection != connection);
+        self.leaving.retain(|key, _| key.connection != connection);
+        self.waiting.retain(|(of, _), _| *of != connection);
+        self.desk.gone(connection);
+    }
+
+    // ---- what a connection hears
+
+    /// Takes one frame; `false` if the connection has to be closed.
+    pub(super) fn hear(
+        &mut self,
+        connection: ConnectionId,
+        frame: &[u8],
+        tables: &Tables,
+        now: Duration,
+    ) -> Result<bool, Broken> {
+        let Some(end) = self.ends.get_mut(&connection) else { return Ok(false) };
+        let said = match end.session.handle_frame(frame, now) {
+            Ok(said) => said,
+            Err(violation) => {
+                return Err(Broken { rule: "a spoke keeps the protocol", seen: violation.to_string() });
+            }
+        };
+        match said {
+            Some(FromSpoke::Hello(_)) => {
+                let welcome = welcome(self.life, tables.head(), self.at(now));
+                if let Some(end) = self.ends.get_mut(&connection) {
+                    end.session.welcome(welcome, now);
+                }
+            }
+            Some(FromSpoke::Request { id, body }) => self.asked(connection, id, body),
+            Some(FromSpoke::Answers(answers)) => {
+                for answer in answers {
+                    let member = key(connection, answer.listener);
+                    let Some(group) = self.consumers.get(&member).copied().flatten() else { continue };
+                    let given = (answer.position, answer.attempt);
+                    let ended = self.desk.answered(group, connection, answer, self.at(now));
+                    if ended != Ended::Stale {
+                        self.watch.answered(group, member, given, ended)?;
+                    }
+                }
+            }
+            Some(FromSpoke::Credit { listener, events }) => {
+                let member = key(connection, listener);
+                let group = self.consumers.get(&member).copied().flatten();
+                self.desk.credit(member, group, events);
+            }
+            Some(FromSpoke::Goodbye) | None => {}
+        }
+        Ok(true)
+    }
+
+    fn asked(&mut self, connection: ConnectionId, id: RequestId, body: Request) {
+        match body {
+            Request::Append { events, offer, .. } => {
+                self.queue.push_back(Job::Append { connection, id, events, offer });
+            }
+            Request::Consume(wish) => {
+                let member = key(connection, wish.listener);
+                self.consumers.insert(member, None);
+                self.queue.push_back(Job::Group { id, wish: Box::new(wish), member });
+            }
+            Request::Subscribe(wish) => {
+                let outcome = self.subscribe(connection, wish);
+                self.reply(connection, id, outcome);
+            }
+            Request::Leave(listener) => {
+                let member = key(connection, listener);
+                let group = self.consumers.remove(&member).flatten();
+                self.leaving.insert(member, id);
+                self.desk.leave(member, group, &mut self.effects);
+            }
+            Request::Wait(wait) => {
+                // As the command does: put down first, then looked for.
+                let _full = self.waits.add(wait.clone(), (connection, id));
+                let waiting = Waiting { wait: wait.clone(), looked: false, told: None };
+                self.waiting.insert((connection, id), waiting);
+                self.work.push(Work::Look { connection, id, wait: Box::new(wait) });
+            }
+            Request::DeleteEvent(event) => {
+                let position = event.as_str().rsplit('-').next().and_then(|text| text.parse().ok());
+                let position = Position(position.unwrap_or(0));
+                self.queue.push_back(Job::Delete { connection, id, position });
+            }
+            _ => {}
+        }
+    }
+
+    fn subscribe(&mut self, connection: ConnectionId, wish: Subscribe) -> Result<Reply, Refusal> {
+        let after = match wish.start {
+            Start::Beginning => Position(0),
+            Start::Now => self.desk.head(),
+            Start::At(position) if position <= self.desk.head().next() => position.previous(),
+            Start::At(position) => {
+                return Err(Refusal::Invalid { reason: format!("there is no position {position} yet") });
+            }
+        };
+        let feed = Feed::new(connection, wish.listener, wish.topic, wish.scope, after, wish.credit);
+        if self.desk.subscribe(feed) { Ok(Reply::Listening { after }) } else { Err(Refusal::Stopping) }
+    }
+
+    fn reply(&mut self, connection: ConnectionId, id: RequestId, outcome: Result<Reply, Refusal>) {
+        if let Some(end) = self.ends.get_mut(&connection) {
+            end.session.reply(id, outcome);
+        }
+    }
+
+    // ---- what the database says
+
+    /// One batch of the writer, and what it leaves to be told.
+    pub(super) fn write(&mut self, jobs: usize, tables: &mut Tables, now: Duration) -> Result<(), Broken> {
+        let mut new = Vec::new();
+        for _ in 0..jobs {
+            let Some(job) = self.queue.pop_front() else { break };
+            match job {
+                Job::Append { connection, id, events, offer } => {
+                    let outcome = tables.append(&events, publisher(&offer).as_ref(), self.at(now));
+                    let outcome = outcome.map(|(appended, stored)| {
+                        new.extend(stored);
+                        Reply::Appended(appended)
+                    });
+                    self.work.push(Work::Reply { connection, id, outcome });
+                }
+                Job::Settle(settlements) => {
+                    self.watch.recorded(&settlements)?;
+                    let held = tables.settle(&settlements)?;
+                    self.work.push(Work::Settled { group: settlements.group, held });
+                }
+                Job::Orphans(_) => self.work.push(Work::OrphansDone),
+                Job::Group { id, wish, member } => {
+                    let group = GroupWish {
+                        name: wish.group.clone(),
+                        topic: wish.topic.clone(),
+                        start: wish.start,
+                        order: wish.order,
+                    };
+                    let group = Box::new(tables.group(&group, self.life));
+                    self.work.push(Work::Group { id, wish, member, group });
+                }
+                Job::Delete { connection, id, position } => {
+                    if !new.is_empty() {
+                        self.commits.push_back(Committed::Events(std::mem::take(&mut new)));
+                    }
+                    tables.delete(position);
+                    self.commits.push_back(Committed::Deleted(vec![position]));
+                    self.work.push(Work::Reply { connection, id, outcome: Ok(Reply::Changed(1)) });
+                }
+            }
+        }
+        if !new.is_empty() {
+            self.commits.push_back(Committed::Events(new));
+        }
+        Ok(())
+    }
+
+    /// Tells the dispatcher of the next commit.
+    pub(super) fn tell_commit(&mut self, now: Duration) {
+        match self.commits.pop_front() {
+            Some(Committed::Events(events)) => {
+                for (way, event) in self.waits.committed(&events) {
+                    self.told(way, event);
+                }
+                self.desk.committed(events, self.at(now));
+            }
+            Some(Committed::Missed { head }) => {
+                for (connection, id) in self.waits.missed() {
+                    let Some(waiting) = self.waiting.get_mut(&(connection, id)) else { continue };
+                    waiting.looked = false;
+                    let wait = waiting.wait.clone();
+                    let _full = self.waits.add(wait.clone(), (connection, id));
+                    self.work.push(Work::Look { connection, id, wait: Box::new(wait) });
+                }
+                self.desk.missed(head);
+            }
+            Some(Committed::Deleted(positions)) => self.desk.deleted(&positions),
+            None => {}
+        }
+    }
+
+    /// The queue of commits was full: what it held has to be read from the tables.
+    pub(super) fn miss_commits(&mut self, tables: &Tables) {
+        let deleted: Vec<_> =
+            self.commits.drain(..).filter(|commit| matches!(commit, Committed::Deleted(_))).collect();
+        self.commits.push_back(Committed::Missed { head: tables.head() });
+        self.commits.extend(deleted);
+    }
+
+    fn told(&mut self, (connection, id): (ConnectionId, RequestId), event: Arc<Event>) {
+        let Some(waiting) = self.waiting.get_mut(&(connection, id)) else { return };
+        if waiting.looked {
+            self.work.push(Work::Told { connection, id, event });
+        } else {
+            waiting.told = Some(event);
+        }
+    }
+
+    /// Ends one thing that went on outside the dispatcher.
+    pub(super) fn finish(&mut self, work: Work, page: usize, tables: &Tables, now: Duration) {
+        let at = self.at(now);
+        match work {
+            Work::Load { reader, wanted, after, limit } => {
+                let limit = page.min(usize::try_from(limit).unwrap_or(usize::MAX));
+                let found = tables.matching(&wanted, after, limit.max(1));
+                self.desk.loaded(reader, &found.events, found.through, at, &mut self.effects);
+            }
+            Work::Fetch { group, pid, position } => {
+                let wanted = Wanted {
+                    topic: self.desk.topic(group),
+                    scope: proto::message::Scope::Published,
+                    pid: Some(pid),
+                };
+                let found = tables.matching(&wanted, position.previous(), page.clamp(1, 16));
+                self.desk.fetched(group, position, &found.events);
+            }
+            Work::Settled { group, held: true } => self.desk.flushed(group, &mut self.effects),
+            Work::Settled { group, held: false } => self.lost(group),
+            Work::OrphansDone => self.desk.orphans_flushed(),
+            Work::Group { id, wish, member, group } => self.joined(id, &wish, member, *group, now),
+            Work::Reply { connection, id, outcome } => self.reply(connection, id, outcome),
+            Work::Look { connection, id, wait } => {
+                let Some(waiting) = self.waiting.get_mut(&(connection, id)) else { return };
+                waiting.looked = true;
+                let found = tables.first(&wait).cloned().or_else(|| waiting.told.take());
+                if let Some(event) = found {
+                    self.answer_wait(connection, id, event);
+                }
+            }
+            Work::Told { connection, id, event } => self.answer_wait(connection, id, event),
+        }
+    }
+
+    fn answer_wait(&mut self, connection: ConnectionId, id: RequestId, event: Arc<Event>) {
+        if self.waiting.remove(&(connection, id)).is_some() {
+            self.reply(connection, id, Ok(Reply::Waited(Some(event))));
+        }
+    }
+
+    fn joined(
+        &mut self,
+        id: RequestId,
+        wish: &Consume,
+        member: MemberKey,
+        group: Result<Recovered, Refusal>,
+        now: Duration,
+    ) {
+        let outcome = match group {
+            _ if !self.consumers.contains_key(&member) => Err(Refusal::Stopping),
+            Err(refusal) => {
+                self.consumers.remove(&member);
+                Err(refusal)
+            }
+            Ok(recovered) => {
+                let (group, after) = (recovered.group.id, recovered.group.start_after);
+                self.desk.add_group(recovered, self.at(now));
+                let label = Arc::from(format!("{}/{}", SERVICE, member.connection.0));
+                if self.desk.join(group, member, label, wish.credit) {
+                    self.consumers.insert(member, Some(group));
+                    Ok(Reply::Listening { after })
+                } else {
+                    self.consumers.remove(&member);
+                    Err(Refusal::Stopping)
+                }
+            }
+        };
+        self.reply(member.connection, id, outcome);
+    }
+
+    /// The group is not this hub's any more: its members have to come again.
+    fn lost(&mut self, group: GroupId) {
+        self.desk.drop_group(group);
+        self.watch.dropped(group);
+        let members: Vec<_> =
+            self.consumers.iter().filter(|(_, of)| **of == Some(group)).map(|(&key, _)| key).collect();
+        for member in members {
+            self.consumers.remove(&member);
+            let refusal = Refusal::Unavailable { reason: "the group has gone to another hub".to_owned() };
+            self.send(member.connection, Outgoing::Dropped { listener: member.listener, refusal });
+        }
+    }
+
+    // ---- what the dispatcher wants
+
+    /// One turn of the dispatcher, and everything that it wants done.
+    pub(super) fn turn(&mut self, tables: &Tables, now: Duration) -> Result<(), Broken> {
+        let at = self.at(now);
+        self.desk.pump(at, &mut self.effects);
+        for effect in std::mem::take(&mut self.effects) {
+            self.carry_out(effect, tables)?;
+        }
+        let stall = self.desk.stall(at);
+        rule(stall.is_none(), "nothing that could be delivered is left lying", || format!("{stall:?}"))
+    }
+
+    /// Moves cursors as far as they go, as the last thing that a hub does.
+    pub(super) fn sweep(&mut self, tables: &Tables) -> Result<(), Broken> {
+        self.desk.sweep(&mut self.effects);
+        for effect in std::mem::take(&mut self.effects) {
+            self.carry_out(effect, tables)?;
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, effect: Effect, tables: &Tables) -> Result<(), Broken> {
+        match effect {
+            Effect::Deliver { connection, listener, attempt, event } => {
+                let member = key(connection, listener);
+                let group = self.consumers.get(&member).copied().flatten();
+                let Some(group) = group else {
+                    return Err(Broken {
+                        rule: "deliveries go to members only",
+                        seen: format!("{member:?} gets {}", event.position),
+                    });
+                };
+                self.watch.delivered(&self.desk, tables, group, member, attempt, &event)?;
+                self.send(connection, Outgoing::Deliver { listener, attempt, event });
+            }
+            Effect::Push { connection, listener, event } => {
+                self.send(connection, Outgoing::Push { listener, event });
+            }
+            Effect::Lagged { connection, listener, behind } => {
+                self.send(connection, Outgoing::Lagged { listener, behind });
+            }
+            Effect::CaughtUp { connection, listener, position } => {
+                self.send(connection, Outgoing::CaughtUp { listener, position });
+            }
+            Effect::Left { connection, listener } => {
+                if let Some(id) = self.leaving.remove(&key(connection, listener)) {
+                    self.work.push(Work::Reply { connection, id, outcome: Ok(Reply::Left) });
+                }
+            }
+            Effect::Load { reader, wanted, after, limit } => {
+                self.work.push(Work::Load { reader, wanted, after, limit });
+            }
+            Effect::Fetch { group, pid, position } => self.work.push(Work::Fetch { group, pid, position }),
+            Effect::Settle(settlements) => self.queue.push_back(Job::Settle(settlements)),
+            Effect::Orphans(runs) => self.queue.push_back(Job::Orphans(runs)),
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, connection: ConnectionId, outgoing: Outgoing) {
+        if let Some(end) = self.ends.get_mut(&connection) {
+            end.outbox.push_back(outgoing);
+        }
+    }
+
+    // ---- what a connection says
+
+    /// Takes what the dispatcher has for a connection.
+    pub(super) fn take_pushes(&mut self, connection: ConnectionId) {
+        let Some(end) = self.ends.get_mut(&connection) else { return };
+        for push in end.outbox.drain(..) {
+            match push {
+                Outgoing::Deliver { listener, attempt, event } => {
+                    end.underway = (end.underway.0 + 1, end.underway.1 + event.weight());
+                    end.session.deliver(listener, attempt, event);
+                }
+                Outgoing::Push { listener, event } => {
+                    end.underway = (end.underway.0 + 1, end.underway.1 + event.weight());
+                    end.session.push(listener, event);
+                }
+                Outgoing::Lagged { listener, behind } => end.session.lagged(listener, behind),
+                Outgoing::CaughtUp { listener, position } => end.session.caught_up(listener, position),
+                Outgoing::Dropped { listener, refusal } => end.session.dropped(listener, refusal),
+            }
+        }
+    }
+
+    /// Says that everything which was taken is written, if it is.
+    pub(super) fn give_back(&mut self, connection: ConnectionId) {
+        let Some(end) = self.ends.get_mut(&connection) else { return };
+        if end.underway.0 > 0 && end.session.unsent_messages() == 0 {
+            let (events, bytes) = std::mem::take(&mut end.underway);
+            self.desk.written(connection, events, bytes);
+        }
+    }
+}
+
+fn publisher(offer: &Offer) -> Option<ServiceName> {
+    match offer {
+        Offer::Publish => ServiceName::parse(SERVICE).ok(),
+        Offer::Persist | Offer::Restore(_) => None,
+    }
+}
+
+fn welcome(life: u64, head: Position, now: Timestamp) -> Welcome {
+    Welcome {
+        protocol: PROTOCOL_VERSION,
+        hub: HubId::parse(&format!("hub.{life}")).expect("a dot and digits make a name"),
+        service: ServiceName::parse(SERVICE).expect("a constant"),
+        incarnation: 1,
+        head,
+        now,
+        keep_alive_ms: u32::try_from(KEEP_ALIVE.as_millis()).unwrap_or(u32::MAX),
+    }
+}

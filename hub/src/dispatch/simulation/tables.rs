@@ -1,0 +1,302 @@
+//! The tables, as simple as can be: what the writer does in one transaction is one call here, and
+//! everything that it must never do ends the simulation.
+//!
+//! It is the model that the real dispatcher is compared with. What survives a crash of the hub is
+//! here and nowhere else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use db::{Group, GroupId, GroupWish, Matching, Outcome, Retry, Run, SettledRun, Settlements, Slot, Wanted};
+use proto::limits::SLOTS_PER_GROUP;
+use proto::message::{Appended, Scope, Stored, Wait};
+use proto::{
+    Domain, Event, EventId, NewEvent, Pid, Position, Refusal, ServiceName, Start, Timestamp, Version,
+};
+
+use super::broken::{Broken, rule};
+use super::super::group::Recovered;
+
+/// One group in the tables.
+#[derive(Debug)]
+pub(super) struct GroupRows {
+    pub(super) group: Group,
+    /// Which life of a hub has its slots.
+    owner: u64,
+    pub(super) runs: BTreeMap<Position, Run>,
+    pub(super) settled: BTreeMap<Position, Outcome>,
+    pub(super) retries: BTreeMap<Position, Retry>,
+}
+
+impl GroupRows {
+    fn taken_by(&mut self, hub: u64) {
+        self.owner = hub;
+        self.group.slots.iter_mut().for_each(|slot| slot.epoch += 1);
+    }
+
+    /// Whether the group is to have `event`.
+    pub(super) fn wants(&self, event: &Event) -> bool {
+        event.position > self.group.start_after
+            && event.publisher.is_some()
+            && self.group.topic.matches(event)
+    }
+}
+
+/// All tables.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    events: Vec<Option<Arc<Event>>>,
+    ids: BTreeMap<EventId, (Position, Version, [u8; 16])>,
+    versions: BTreeMap<(Domain, Pid), Version>,
+    pub(super) deleted: BTreeSet<Position>,
+    pub(super) groups: BTreeMap<u32, GroupRows>,
+}
+
+impl Tables {
+    pub(super) fn head(&self) -> Position {
+        Position(u64::try_from(self.events.len()).unwrap_or(u64::MAX))
+    }
+
+    /// All events that are not deleted, in the order of the log.
+    pub(super) fn events(&self) -> impl DoubleEndedIterator<Item = &Arc<Event>> {
+        self.events.iter().flatten()
+    }
+
+    pub(super) fn event(&self, position: Position) -> Option<&Arc<Event>> {
+        let index = usize::try_from(position.0.checked_sub(1)?).ok()?;
+        self.events.get(index)?.as_ref()
+    }
+
+    /// Appends events, all or none.
+    pub(super) fn append(
+        &mut self,
+        events: &[NewEvent],
+        publisher: Option<&ServiceName>,
+        now: Timestamp,
+    ) -> Result<(Vec<Appended>, Vec<Arc<Event>>), Refusal> {
+        for event in events {
+            if let Some((position, _, digest)) = self.ids.get(&event.id)
+                && *digest != event.digest()
+            {
+                return Err(Refusal::Conflict { id: event.id.clone(), position: *position });
+            }
+        }
+        let (mut answers, mut new) = (Vec::new(), Vec::new());
+        for event in events {
+            if let Some(&(position, version, _)) = self.ids.get(&event.id) {
+                answers.push(Appended { position, version, stored: Stored::Before });
+                continue;
+            }
+            let stored = Arc::new(self.store(event, publisher, now));
+            answers.push(Appended {
+                position: stored.position,
+                version: stored.version,
+                stored: Stored::Now,
+            });
+            self.events.push(Some(Arc::clone(&stored)));
+            new.push(stored);
+        }
+        Ok((answers, new))
+    }
+
+    fn store(&mut self, event: &NewEvent, publisher: Option<&ServiceName>, now: Timestamp) -> Event {
+        let position = self.head().next();
+        let version = self.versions.entry((event.domain.clone(), event.pid.clone())).or_default();
+        version.0 += 1;
+        self.ids.insert(event.id.clone(), (position, *version, event.digest()));
+        Event {
+            position,
+            id: event.id.clone(),
+            timestamp: event.timestamp.unwrap_or(now),
+            domain: event.domain.clone(),
+            pid: event.pid.clone(),
+            version: *version,
+            name: event.name.clone(),
+            rid: event.rid.clone(),
+            publisher: publisher.cloned(),
+            metadata: event.metadata.clone(),
+            data: event.data.clone(),
+            eids: event.eids.clone(),
+            cpids: event.cpids.clone(),
+        }
+    }
+
+    /// Empties an event.
+    pub(super) fn delete(&mut self, position: Position) {
+        let index = position.0.checked_sub(1).and_then(|index| usize::try_from(index).ok());
+        if let Some(event) = index.and_then(|index| self.events.get_mut(index)) {
+            *event = None;
+            self.deleted.insert(position);
+            for rows in self.groups.values_mut() {
+                rows.retries.remove(&position);
+            }
+        }
+    }
+
+    /// Makes a group or finds it, and takes its slots if another has them.
+    pub(super) fn group(&mut self, wish: &GroupWish, hub: u64) -> Result<Recovered, Refusal> {
+        let known = |rows: &&mut GroupRows| {
+            rows.group.name == wish.name && rows.group.topic.domain == wish.topic.domain
+        };
+        if let Some(rows) = self.groups.values_mut().find(known) {
+            if rows.owner != hub {
+                rows.taken_by(hub);
+            }
+            let id = rows.group.id;
+            return self.recover(id).ok_or(Refusal::Stopping);
+        }
+        let id = GroupId(u32::try_from(self.groups.len() + 1).unwrap_or(u32::MAX));
+        let start_after = match wish.start {
+            Start::Beginning => Position(0),
+            Start::Now => self.head(),
+            Start::At(position) => position.previous(),
+        };
+        let slot = |slot| Slot { slot, epoch: 1, cursor: start_after, succeeded: 0, parked: 0, discarded: 0 };
+        let group = Group {
+            id,
+            name: wish.name.clone(),
+            topic: wish.topic.clone(),
+            order: wish.order,
+            start_after,
+            slots: (0..SLOTS_PER_GROUP).map(slot).collect(),
+        };
+        let rows = GroupRows {
+            group,
+            owner: hub,
+            runs: BTreeMap::new(),
+            settled: BTreeMap::new(),
+            retries: BTreeMap::new(),
+        };
+        self.groups.insert(id.0, rows);
+        self.recover(id).ok_or(Refusal::Stopping)
+    }
+
+    /// What a hub that starts finds: every slot is its own now, in a new epoch.
+    pub(super) fn take_groups(&mut self, hub: u64) -> Vec<Recovered> {
+        self.groups.values_mut().for_each(|rows| rows.taken_by(hub));
+        let ids: Vec<_> = self.groups.values().map(|rows| rows.group.id).collect();
+        ids.into_iter().filter_map(|id| self.recover(id)).collect()
+    }
+
+    fn recover(&self, id: GroupId) -> Option<Recovered> {
+        let rows = self.groups.get(&id.0)?;
+        let run = |run: &Run| SettledRun { slot: run.slot, first: run.first, last: run.last };
+        Some(Recovered {
+            group: rows.group.clone(),
+            runs: rows.runs.values().map(run).collect(),
+            retries: rows.retries.values().cloned().collect(),
+        })
+    }
+
+    /// A page of what is wanted after a position. Its size is whatever `limit` says.
+    pub(super) fn matching(&self, wanted: &Wanted, after: Position, limit: usize) -> Matching {
+        let fits = |event: &&Arc<Event>| {
+            event.position > after
+                && (wanted.scope == Scope::Stored || event.publisher.is_some())
+                && wanted.topic.as_ref().is_none_or(|topic| topic.matches(event))
+                && wanted.pid.as_ref().is_none_or(|pid| *pid == event.pid)
+        };
+        let events: Vec<_> = self.events().filter(fits).take(limit).cloned().collect();
+        let full = events.len() == limit;
+        let last = events.last().map(|event| event.position).filter(|_| full);
+        Matching { events, through: last.unwrap_or(self.head()) }
+    }
+
+    /// The first event that a wait is for.
+    pub(super) fn first(&self, wait: &Wait) -> Option<&Arc<Event>> {
+        self.events().find(|event| {
+            event.domain == wait.domain
+                && event.pid == wait.pid
+                && event.position > wait.after
+                && wait.names.matches(&event.name)
+        })
+    }
+
+    /// Records outcomes, all or none; `Ok(false)` if a slot is not the writer's in its epoch.
+    pub(super) fn settle(&mut self, settlements: &Settlements) -> Result<bool, Broken> {
+        let Self { events, groups, deleted, .. } = self;
+        let Some(rows) = groups.get_mut(&settlements.group.0) else { return Ok(false) };
+        let held = |moved: &db::SlotMove| {
+            rows.group.slots.get(usize::from(moved.slot)).is_some_and(|slot| slot.epoch == moved.epoch)
+        };
+        if !settlements.moves.iter().all(held) {
+            return Ok(false);
+        }
+        let fenced: BTreeSet<_> = settlements.moves.iter().map(|moved| moved.slot).collect();
+        for run in &settlements.runs {
+            rule(fenced.contains(&run.slot), "every run is fenced by its slot", || format!("{run:?}"))?;
+            record(rows, events, deleted, run)?;
+        }
+        for retry in &settlements.retries {
+            rule(!rows.settled.contains_key(&retry.position), "what is settled is not tried again", || {
+                format!("{retry:?}")
+            })?;
+            rows.retries.insert(retry.position, retry.clone());
+        }
+        for moved in &settlements.moves {
+            move_cursor(rows, events, moved)?;
+        }
+        Ok(true)
+    }
+}
+
+/// Records one run: each of its events once, and only what the group is to have.
+fn record(
+    rows: &mut GroupRows,
+    events: &[Option<Arc<Event>>],
+    deleted: &BTreeSet<Position>,
+    run: &Run,
+) -> Result<(), Broken> {
+    let within = |position: Position| run.first <= position && position <= run.last;
+    let covered: Vec<_> = events
+        .iter()
+        .flatten()
+        .filter(|event| within(event.position) && event.slot() == run.slot && rows.wants(event))
+        .map(|event| event.position)
+        .collect();
+    let gone = deleted.iter().filter(|&&position| within(position)).count();
+    let events = usize::try_from(run.events).unwrap_or(usize::MAX);
+    rule(
+        covered.len() <= events && events <= covered.len() + gone,
+        "a run has as many events as it says",
+        || format!("{run:?} covers {covered:?} and {gone} deleted ones"),
+    )?;
+    for position in covered {
+        let before = rows.settled.insert(position, run.outcome.clone());
+        rule(before.is_none(), "one settlement for each group and event", || {
+            format!("position {position} is settled as {before:?} and again by {run:?}")
+        })?;
+        rows.retries.remove(&position);
+    }
+    rows.retries.remove(&run.first);
+    let before = rows.runs.insert(run.first, run.clone());
+    rule(before.is_none(), "no two runs begin at one position", || format!("{before:?}, {run:?}"))?;
+    let Some(slot) = rows.group.slots.get_mut(usize::from(run.slot)) else { return Ok(()) };
+    match run.outcome {
+        Outcome::Success => slot.succeeded += u64::from(run.events),
+        Outcome::Parked { .. } => slot.parked += u64::from(run.events),
+        Outcome::Discarded { .. } => slot.discarded += u64::from(run.events),
+    }
+    Ok(())
+}
+
+/// Moves a slot's cursor on, over what is settled and nothing else.
+fn move_cursor(
+    rows: &mut GroupRows,
+    events: &[Option<Arc<Event>>],
+    moved: &db::SlotMove,
+) -> Result<(), Broken> {
+    let passed = events.iter().flatten().find(|event| {
+        event.position <= moved.cursor
+            && event.slot() == moved.slot
+            && rows.wants(event)
+            && !rows.settled.contains_key(&event.position)
+    });
+    rule(passed.is_none(), "a cursor passes only what is settled", || {
+        format!("{moved:?} passes {:?}", passed.map(|event| event.position))
+    })?;
+    let Some(slot) = rows.group.slots.get_mut(usize::from(moved.slot)) else { return Ok(()) };
+    // The statement keeps the larger one.
+    slot.cursor = slot.cursor.max(moved.cursor);
+    Ok(())
+}

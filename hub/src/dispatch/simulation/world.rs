@@ -1,0 +1,498 @@
+//! The world around the hub: spokes, wires, time and everything that goes wrong, one random step
+//! after the other, then a calm in which everything that is owed has to come.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use proto::Timestamp;
+
+use super::super::connection::ConnectionId;
+use super::broken::{Broken, rule};
+use super::hub::Hub;
+use super::random::Random;
+use super::spoke::{Spoke, Temper, group};
+use super::tables::Tables;
+use super::wire::Wire;
+use super::{Failure, Figures};
+
+/// Spokes of a world.
+const SPOKES: usize = 4;
+
+/// Rounds of the calm after which what has not come never comes.
+const CALM_ROUNDS: usize = 4_000;
+
+/// Steps that a failure tells of.
+const TRAIL: usize = 80;
+
+/// Everything there is.
+pub(super) struct World {
+    random: Random,
+    now: Duration,
+    tables: Tables,
+    hub: Option<Hub>,
+    spokes: Vec<Spoke>,
+    wires: BTreeMap<ConnectionId, Wire>,
+    lives: u64,
+    links: u64,
+    next_event: u64,
+    trail: VecDeque<String>,
+    figures: Figures,
+}
+
+impl World {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            random: Random::new(seed),
+            now: Duration::from_secs(1_000),
+            tables: Tables::default(),
+            hub: None,
+            spokes: (0..SPOKES).map(|_| Spoke::new()).collect(),
+            wires: BTreeMap::new(),
+            lives: 0,
+            links: 0,
+            next_event: 0,
+            trail: VecDeque::new(),
+            figures: Figures::default(),
+        }
+    }
+
+    /// Runs `steps` random steps, then the calm.
+    pub(super) fn run(mut self, seed: u64, steps: usize) -> Result<Figures, Box<Failure>> {
+        for step in 0..steps {
+            if let Err(broken) = self.step() {
+                return Err(self.failure(seed, step, broken));
+            }
+        }
+        match self.calm() {
+            Ok(()) => {
+                self.figures.steps = steps;
+                self.figures.events = self.tables.events().count();
+                Ok(self.figures)
+            }
+            Err(broken) => Err(self.failure(seed, steps, broken)),
+        }
+    }
+
+    fn failure(self, seed: u64, step: usize, broken: Broken) -> Box<Failure> {
+        Box::new(Failure { seed, step, broken, trail: self.trail.into() })
+    }
+
+    fn note(&mut self, what: impl FnOnce() -> String) {
+        if self.trail.len() == TRAIL {
+            self.trail.pop_front();
+        }
+        self.trail.push_back(what());
+    }
+
+    /// One random thing.
+    fn step(&mut self) -> Result<(), Broken> {
+        self.trouble()?;
+        let which = self.random.below(SPOKES);
+        match self.random.below(22) {
+            0 | 1 => self.with_spoke(which, |spoke, world| {
+                spoke.publish(&mut world.random, &mut world.next_event, &world.tables);
+            }),
+            2 => self.with_spoke(which, |spoke, world| spoke.consume(&mut world.random)),
+            3 if self.random.once_in(2) => {
+                self.with_spoke(which, |spoke, world| spoke.subscribe(&mut world.random));
+            }
+            4 if self.random.once_in(3) => {
+                self.with_spoke(which, |spoke, world| spoke.wait(&mut world.random, &world.tables));
+            }
+            5..=7 => self.with_spoke(which, |spoke, world| spoke.answer(&mut world.random, Temper::Moody)),
+            8 => self.with_spoke(which, |spoke, world| spoke.give_back(&mut world.random, Temper::Moody)),
+            9..=11 => self.talk(which)?,
+            12 | 13 => self.hear(which)?,
+            14 | 15 => self.write()?,
+            16 | 17 => self.finish(),
+            18 => {
+                let now = self.now;
+                if let Some(hub) = &mut self.hub {
+                    hub.tell_commit(now);
+                }
+            }
+            19 => self.time_passes(),
+            _ => self.push(which),
+        }
+        self.turn()
+    }
+
+    fn with_spoke(&mut self, which: usize, act: impl FnOnce(&mut Spoke, &mut Self)) {
+        if which < self.spokes.len() {
+            let mut spoke = std::mem::replace(&mut self.spokes[which], Spoke::new());
+            act(&mut spoke, self);
+            self.spokes[which] = spoke;
+        }
+    }
+
+    fn turn(&mut self) -> Result<(), Broken> {
+        let Some(hub) = &mut self.hub else { return Ok(()) };
+        hub.turn(&self.tables, self.now)
+    }
+
+    // ---- what goes wrong
+
+    fn trouble(&mut self) -> Result<(), Broken> {
+        if self.hub.is_none() {
+            if self.random.once_in(20) {
+                self.start_hub();
+            }
+            return Ok(());
+        }
+        let which = self.random.below(SPOKES);
+        match self.random.below(1_200) {
+            0 | 1 => self.crash(),
+            2 => self.stop()?,
+            3..=12 => self.cut(which),
+            13..=15 => self.spoke_dies(which),
+            16..=19 => {
+                self.with_spoke(which, |spoke, world| spoke.leave(&mut world.random));
+            }
+            20 | 21 => {
+                let tables = &self.tables;
+                if let Some(hub) = &mut self.hub {
+                    hub.miss_commits(tables);
+                }
+                self.note(|| "commits are missed".to_owned());
+            }
+            22 => {
+                self.note(|| "another hub takes the groups".to_owned());
+                self.lives += 1;
+                self.tables.take_groups(self.lives);
+            }
+            23 | 24 => {
+                self.with_spoke(which, |spoke, world| spoke.delete(&mut world.random, &world.tables));
+            }
+            25 => {
+                self.now += Duration::from_secs(7);
+                self.note(|| "the clock jumps".to_owned());
+            }
+            _ => {
+                if self.random.once_in(10) {
+                    self.connect(which);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn start_hub(&mut self) {
+        self.lives += 1;
+        self.figures.lives += 1;
+        // A new process reads the wall clock anew, and it may have been set back.
+        let skew = Duration::from_millis(u64::try_from(self.random.below(60_000)).unwrap_or(0));
+        let clock = Timestamp::default().plus(Duration::from_secs(1_000_000)).plus(skew);
+        self.hub = Some(Hub::start(self.lives, &mut self.tables, clock, self.now));
+        let life = self.lives;
+        self.note(|| format!("hub {life} starts"));
+    }
+
+    fn crash(&mut self) {
+        self.note(|| "the hub crashes".to_owned());
+        self.hub = None;
+        self.wires.values_mut().for_each(|wire| wire.cut = true);
+    }
+
+    /// A stop in order: what is acked is recorded, cursors are moved on.
+    fn stop(&mut self) -> Result<(), Broken> {
+        self.note(|| "the hub stops".to_owned());
+        let Some(mut hub) = self.hub.take() else { return Ok(()) };
+        hub.desk.close();
+        for end in hub.ends.values_mut() {
+            end.session.go_away("the hub is stopping".to_owned(), Duration::ZERO);
+        }
+        // Nothing more arrives; what did is settled. The flush may linger.
+        for _ in 0..8 {
+            self.now += Duration::from_millis(20);
+            hub.turn(&self.tables, self.now)?;
+            hub.write(usize::MAX, &mut self.tables, self.now)?;
+            for work in std::mem::take(&mut hub.work) {
+                hub.finish(work, 100, &self.tables, self.now);
+            }
+        }
+        hub.sweep(&self.tables)?;
+        hub.write(usize::MAX, &mut self.tables, self.now)?;
+        self.wires.values_mut().for_each(|wire| wire.cut = true);
+        Ok(())
+    }
+
+    fn cut(&mut self, which: usize) {
+        if let Some(wire) = self.spokes.get(which).and_then(|spoke| self.wires.get_mut(&spoke.link?)) {
+            wire.cut = true;
+            self.figures.cuts += 1;
+            self.note(|| format!("the link of spoke {which} is cut"));
+        }
+    }
+
+    fn spoke_dies(&mut self, which: usize) {
+        self.cut(which);
+        self.note(|| format!("spoke {which} dies"));
+        if let Some(spoke) = self.spokes.get_mut(which) {
+            *spoke = Spoke::new();
+        }
+    }
+
+    fn connect(&mut self, which: usize) {
+        let (Some(spoke), Some(hub)) = (self.spokes.get_mut(which), &mut self.hub) else { return };
+        if spoke.link.is_some() || hub.closing {
+            return;
+        }
+        self.links += 1;
+        let connection = ConnectionId(self.links);
+        spoke.link = Some(connection);
+        spoke.session.connected(self.now);
+        hub.connected(connection, self.now);
+        self.wires.insert(connection, Wire::default());
+        self.note(|| format!("spoke {which} connects as {}", connection.0));
+    }
+
+    // ---- what passes between spokes and hub
+
+    /// Both ends say something, and some of it arrives.
+    fn talk(&mut self, which: usize) -> Result<(), Broken> {
+        let Some(spoke) = self.spokes.get_mut(which) else { return Ok(()) };
+        let Some(connection) = spoke.link else { return Ok(()) };
+        let Some(wire) = self.wires.get_mut(&connection) else { return Ok(()) };
+        if wire.cut {
+            self.notice(which, connection);
+            return Ok(());
+        }
+        let mut payload = Vec::new();
+        for _ in 0..4 {
+            payload.clear();
+            if spoke.session.poll_frame(&mut payload) {
+                wire.to_hub.send(&payload);
+            }
+        }
+        if let Some(hub) = &mut self.hub
+            && let Some(end) = hub.ends.get_mut(&connection)
+            // A slow reader's socket takes no more.
+            && wire.to_spoke.unread() < 4_096
+        {
+            for _ in 0..4 {
+                payload.clear();
+                if end.session.poll_frame(&mut payload) {
+                    wire.to_spoke.send(&payload);
+                }
+            }
+            hub.give_back(connection);
+        }
+        wire.to_hub.flow(&mut self.random);
+        wire.to_spoke.flow(&mut self.random);
+        Ok(())
+    }
+
+    /// One end or the other finds out that the link is gone.
+    fn notice(&mut self, which: usize, connection: ConnectionId) {
+        if self.random.once_in(2) {
+            if let Some(hub) = &mut self.hub {
+                hub.gone(connection);
+            }
+            self.note(|| format!("the hub sees that connection {} is gone", connection.0));
+        } else {
+            self.disconnect(which);
+        }
+    }
+
+    fn disconnect(&mut self, which: usize) {
+        let Some(spoke) = self.spokes.get_mut(which) else { return };
+        spoke.session.disconnected();
+        if let Some(connection) = spoke.link.take()
+            && let Some(wire) = self.wires.get_mut(&connection)
+        {
+            wire.cut = true;
+        }
+        self.note(|| format!("spoke {which} sees that its link is gone"));
+    }
+
+    /// Both ends take a frame that has arrived.
+    fn hear(&mut self, which: usize) -> Result<(), Broken> {
+        let Some(spoke) = self.spokes.get_mut(which) else { return Ok(()) };
+        let Some(connection) = spoke.link else { return Ok(()) };
+        let Some(wire) = self.wires.get_mut(&connection) else { return Ok(()) };
+        while let Some(frame) = wire.to_spoke.frame() {
+            if let Err(violation) = spoke.session.handle_frame(&frame, self.now) {
+                return Err(Broken { rule: "a hub keeps the protocol", seen: violation.to_string() });
+            }
+        }
+        spoke.listen(&self.tables)?;
+        for _ in 0..4 {
+            let Some(hub) = &mut self.hub else { break };
+            let may_read = hub.ends.get(&connection).is_some_and(|end| end.session.may_read());
+            let Some(frame) = self.wires.get_mut(&connection).filter(|_| may_read).and_then(|wire| wire.to_hub.frame())
+            else {
+                break;
+            };
+            hub.hear(connection, &frame, &self.tables, self.now)?;
+            hub.turn(&self.tables, self.now)?;
+        }
+        Ok(())
+    }
+
+    /// A connection task takes what the dispatcher has for it.
+    fn push(&mut self, which: usize) {
+        let connection = self.spokes.get(which).and_then(|spoke| spoke.link);
+        if let (Some(hub), Some(connection)) = (&mut self.hub, connection) {
+            hub.take_pushes(connection);
+        }
+    }
+
+    // ---- the database and time
+
+    fn write(&mut self) -> Result<(), Broken> {
+        let jobs = 1 + self.random.below(6);
+        match &mut self.hub {
+            Some(hub) => hub.write(jobs, &mut self.tables, self.now),
+            None => Ok(()),
+        }
+    }
+
+    fn finish(&mut self) {
+        let Some(hub) = &mut self.hub else { return };
+        if let Some(work) = self.random.take(&mut hub.work) {
+            let page = 1 + self.random.below(40);
+            hub.finish(work, page, &self.tables, self.now);
+        }
+    }
+
+    fn time_passes(&mut self) {
+        let millis = if self.random.once_in(12) { 1_500 } else { 30 };
+        self.now += Duration::from_millis(u64::try_from(self.random.below(millis)).unwrap_or(0));
+        self.timers();
+    }
+
+    /// Sessions do what is due.
+    fn timers(&mut self) {
+        for which in 0..SPOKES {
+            let late = self.spokes.get_mut(which).is_some_and(|spoke| {
+                spoke.link.is_some() && spoke.session.handle_timeout(self.now).is_err()
+            });
+            if late {
+                self.disconnect(which);
+            }
+        }
+        let Some(hub) = &mut self.hub else { return };
+        let now = self.now;
+        let late = |end: &mut super::hub::End| end.session.handle_timeout(now).is_err();
+        let gone: Vec<_> =
+            hub.ends.iter_mut().filter_map(|(id, end)| late(end).then_some(*id)).collect();
+        for connection in gone {
+            hub.gone(connection);
+            if let Some(wire) = self.wires.get_mut(&connection) {
+                wire.cut = true;
+            }
+        }
+    }
+
+    // ---- the calm
+
+    /// Nothing goes wrong any more: everything that is owed comes, and then everything is settled.
+    fn calm(&mut self) -> Result<(), Broken> {
+        self.note(|| "calm".to_owned());
+        if self.hub.is_none() {
+            self.start_hub();
+        }
+        let mut owed = None;
+        for round in 0..CALM_ROUNDS {
+            self.calm_round()?;
+            // The groups that are there have to have a member each.
+            if round == 20 {
+                self.staff();
+            }
+            owed = self.owed();
+            if round > 30 && owed.is_none() {
+                return self.after_the_calm();
+            }
+        }
+        rule(owed.is_none(), "what is owed comes in the end", || owed.unwrap_or_default())
+    }
+
+    fn calm_round(&mut self) -> Result<(), Broken> {
+        for which in 0..SPOKES {
+            let gone = self.spokes.get(which).and_then(|spoke| {
+                self.wires.get(&spoke.link?).filter(|wire| wire.cut).and(spoke.link)
+            });
+            if let Some(connection) = gone {
+                if let Some(hub) = &mut self.hub {
+                    hub.gone(connection);
+                }
+                self.disconnect(which);
+            }
+            self.connect(which);
+            self.with_spoke(which, |spoke, world| {
+                for _ in 0..spoke.holds() {
+                    spoke.answer(&mut world.random, Temper::Diligent);
+                }
+                spoke.give_back(&mut world.random, Temper::Diligent);
+            });
+            self.push(which);
+            self.talk(which)?;
+            if let Some(wire) =
+                self.spokes.get(which).and_then(|spoke| self.wires.get_mut(&spoke.link?))
+            {
+                wire.to_hub.flow_all();
+                wire.to_spoke.flow_all();
+            }
+            self.hear(which)?;
+        }
+        let Some(hub) = &mut self.hub else { return Ok(()) };
+        // Ends of links that nobody has any more are noticed by their silence.
+        hub.write(usize::MAX, &mut self.tables, self.now)?;
+        hub.tell_commit(self.now);
+        for work in std::mem::take(&mut hub.work) {
+            hub.finish(work, 100, &self.tables, self.now);
+        }
+        hub.turn(&self.tables, self.now)?;
+        let wake = hub.wake_at(self.now).saturating_sub(self.now);
+        self.now += wake.clamp(Duration::from_millis(1), Duration::from_millis(400));
+        self.timers();
+        self.turn()
+    }
+
+    /// Every group that was ever made gets a member.
+    fn staff(&mut self) {
+        for which in 0..SPOKES {
+            if let Some(spoke) = self.spokes.get_mut(which) {
+                let _full = spoke.session.listen(group(which, 8));
+            }
+        }
+    }
+
+    /// What has not come yet.
+    fn owed(&self) -> Option<String> {
+        for rows in self.tables.groups.values() {
+            let open = self.tables.events().find(|event| {
+                rows.wants(event) && !rows.settled.contains_key(&event.position)
+            });
+            if let Some(event) = open {
+                let state = self
+                    .hub
+                    .as_ref()
+                    .and_then(|hub| super::watch::state(&hub.desk, rows.group.id, event));
+                return Some(format!(
+                    "group {} of {} has not settled {}: {state:?}",
+                    rows.group.name, rows.group.topic.domain, event.position
+                ));
+            }
+        }
+        self.spokes.iter().find_map(|spoke| spoke.owed(&self.tables))
+    }
+
+    /// A stop in order leaves nothing to read again.
+    fn after_the_calm(&mut self) -> Result<(), Broken> {
+        self.stop()?;
+        let head = self.tables.head();
+        for rows in self.tables.groups.values() {
+            self.figures.settled += rows.settled.len();
+            let behind = rows.group.slots.iter().find(|slot| slot.cursor < head);
+            rule(behind.is_none(), "after a stop in order every cursor is at the end", || {
+                format!("{behind:?} of group {}, the log ends at {head}", rows.group.name)
+            })?;
+            let left = rows.retries.keys().find(|position| !self.tables.deleted.contains(position));
+            rule(left.is_none(), "what is settled leaves no retry behind", || {
+                format!("{left:?} of {:?}", rows.retries)
+            })?;
+        }
+        Ok(())
+    }
+}
