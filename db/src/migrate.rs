@@ -42,6 +42,14 @@ const MIGRATIONS: &[Migration] = &[
             include_str!("../../sql/mysql/migrations/0002_schedule.sql"),
         ),
     },
+    Migration {
+        version: 5,
+        name: "0005_outbox",
+        text: Statement::each(
+            include_str!("../../sql/sqlite/migrations/0005_outbox.sql"),
+            include_str!("../../sql/mysql/migrations/0005_outbox.sql"),
+        ),
+    },
 ];
 
 const CREATE: Statement = Statement::each(

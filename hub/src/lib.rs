@@ -24,10 +24,11 @@ mod health;
 mod identity;
 mod journal;
 mod metrics;
+mod outbox;
 mod passphrase;
 
 pub use clock::Clock;
-pub use config::{ConnectionLimits, HubConfig};
+pub use config::{ConnectionLimits, HubConfig, OutboxPoll};
 pub use data_folder::DataFolderError;
 pub use dispatch::Rules;
 #[cfg(feature = "simulation")]

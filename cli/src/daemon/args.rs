@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use clap::{ArgMatches, Args};
 use db::DatabaseUrl;
-use hub::{ConnectionLimits, HubConfig, PASSPHRASE_VARIABLE, PassphraseError, PassphraseSource, Rules};
+use hub::{
+    ConnectionLimits, HubConfig, OutboxPoll, PASSPHRASE_VARIABLE, PassphraseError, PassphraseSource, Rules,
+};
 
 use super::choice::{Choice, Chosen, Reading};
 use crate::failure::{Failure, Outcome};
@@ -46,6 +48,10 @@ pub(crate) struct HubArgs {
     /// Silence after which either end of a connection pings [default: 20]
     #[arg(long, value_name = "SECONDS", env = "EVENTFLOW_KEEP_ALIVE", hide_env_values = true, value_parser = parse::seconds)]
     keep_alive: Option<Duration>,
+    /// The longest pause between two looks at the outbox table while nothing comes, or off
+    /// [default: 0.5]
+    #[arg(long, value_name = "SECONDS", env = "EVENTFLOW_OUTBOX_POLL", hide_env_values = true, value_parser = parse::outbox_poll)]
+    outbox_poll: Option<OutboxPoll>,
     #[command(flatten)]
     rules: RuleArgs,
     #[command(flatten)]
@@ -113,6 +119,13 @@ pub(super) struct Settings {
 const TEXT: Reading<String> = Reading { parse: |text| Ok(text.to_owned()), show: String::clone };
 const SECONDS: Reading<Duration> =
     Reading { parse: parse::seconds, show: |duration| duration.as_secs_f64().to_string() };
+const OUTBOX_POLL: Reading<OutboxPoll> = Reading {
+    parse: parse::outbox_poll,
+    show: |poll| match poll {
+        OutboxPoll::Off => "off".to_owned(),
+        OutboxPoll::Every(pause) => pause.as_secs_f64().to_string(),
+    },
+};
 const COUNT: Reading<usize> = Reading { parse: number, show: usize::to_string };
 const ATTEMPTS: Reading<u32> = Reading { parse: attempts, show: u32::to_string };
 const FLAG: Reading<bool> = Reading {
@@ -191,6 +204,7 @@ impl HubArgs {
             rules: self.rules.settle(&mut choice, default.rules)?,
             keep_alive: choice.choose("keep-alive", self.keep_alive, || Ok(default.keep_alive), &SECONDS)?,
             limits: self.limits.settle(&mut choice, default.limits)?,
+            outbox: choice.choose("outbox-poll", self.outbox_poll, || Ok(default.outbox), &OUTBOX_POLL)?,
         };
         if matches!(config.passphrase, PassphraseSource::File(_)) && in_environment.is_some() {
             return Err(Failure::configuration(PassphraseError::Twice));

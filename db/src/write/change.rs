@@ -135,6 +135,7 @@ impl Task {
                 drop(answer.send(self.alone(&cancellation).await));
             }
             Command::Fire(ids, now, answer) => drop(answer.send(self.fire(&ids, now).await)),
+            Command::Drain(rows, now, answer) => drop(answer.send(self.drain(&rows, now).await)),
             // A batch takes these.
             Command::Append(..) | Command::Settle(..) | Command::Orphans(..) => {}
         }

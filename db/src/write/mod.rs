@@ -10,6 +10,7 @@ pub(crate) mod writer;
 mod batch;
 mod change;
 mod decide;
+mod drain;
 mod fire;
 mod groups;
 mod intake;

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::database::{Database, reason};
 use crate::error::{OpenError, WriteError};
+use crate::outbox::{Drained, WaitingRow};
 use crate::schedule::{Cancelled, ScheduleWish, Scheduled, Which};
 use crate::write::append::Append;
 use crate::write::commits::Commits;
@@ -64,6 +65,7 @@ pub(crate) enum Command {
     Schedule(Box<Planned>, Answer<Scheduled>, OwnedSemaphorePermit),
     Cancel(Which, Timestamp, Answer<Cancelled>),
     Fire(Vec<EventId>, Timestamp, Answer<Vec<Option<Position>>>),
+    Drain(Vec<WaitingRow>, Timestamp, Answer<Drained>),
 }
 
 impl Database {
@@ -223,6 +225,15 @@ impl Writer {
             return Err(WriteError::Refused(Refusal::Invalid { reason }));
         }
         self.ask(|answer| Command::Fire(ids, now, answer)).await
+    }
+
+    /// Appends the events of rows of the outbox, in this order, as published `now` by the services that
+    /// the rows name, and deletes the rows. A row that cannot be appended is marked with the reason.
+    ///
+    /// # Errors
+    /// [`WriteError`] if the database did not do it. Some rows may have been drained; asking again is safe.
+    pub async fn drain(&self, rows: Vec<WaitingRow>, now: Timestamp) -> Result<Drained, WriteError> {
+        self.ask(|answer| Command::Drain(rows, now, answer)).await
     }
 
     /// Waits until there is room for so many bytes in the queue.

@@ -11,9 +11,7 @@ use std::time::Duration;
 use db::{Committed, GroupId, GroupWish, OrphanRun, Settlements, Wanted};
 use proto::message::{Consume, Offer, PROTOCOL_VERSION, Reply, Request, Subscribe, Wait, Welcome};
 use proto::session::{FromSpoke, HubSession, HubSessionConfig};
-use proto::{
-    Event, HubId, NewEvent, Pid, Position, Refusal, RequestId, ServiceName, Start, Timestamp,
-};
+use proto::{Event, HubId, NewEvent, Pid, Position, Refusal, RequestId, ServiceName, Start, Timestamp};
 
 use super::super::connection::ConnectionId;
 use super::super::desk::{Desk, key};

@@ -14,8 +14,8 @@ use proto::{
     Domain, Event, EventId, NewEvent, Pid, Position, Refusal, ServiceName, Start, Timestamp, Version,
 };
 
-use super::broken::{Broken, rule};
 use super::super::group::Recovered;
+use super::broken::{Broken, rule};
 
 /// One group in the tables.
 #[derive(Debug)]

@@ -319,7 +319,8 @@ impl World {
         for _ in 0..4 {
             let Some(hub) = &mut self.hub else { break };
             let may_read = hub.ends.get(&connection).is_some_and(|end| end.session.may_read());
-            let Some(frame) = self.wires.get_mut(&connection).filter(|_| may_read).and_then(|wire| wire.to_hub.frame())
+            let Some(frame) =
+                self.wires.get_mut(&connection).filter(|_| may_read).and_then(|wire| wire.to_hub.frame())
             else {
                 break;
             };
@@ -364,9 +365,10 @@ impl World {
     /// Sessions do what is due.
     fn timers(&mut self) {
         for which in 0..SPOKES {
-            let late = self.spokes.get_mut(which).is_some_and(|spoke| {
-                spoke.link.is_some() && spoke.session.handle_timeout(self.now).is_err()
-            });
+            let late = self
+                .spokes
+                .get_mut(which)
+                .is_some_and(|spoke| spoke.link.is_some() && spoke.session.handle_timeout(self.now).is_err());
             if late {
                 self.disconnect(which);
             }
@@ -374,8 +376,7 @@ impl World {
         let Some(hub) = &mut self.hub else { return };
         let now = self.now;
         let late = |end: &mut super::hub::End| end.session.handle_timeout(now).is_err();
-        let gone: Vec<_> =
-            hub.ends.iter_mut().filter_map(|(id, end)| late(end).then_some(*id)).collect();
+        let gone: Vec<_> = hub.ends.iter_mut().filter_map(|(id, end)| late(end).then_some(*id)).collect();
         for connection in gone {
             hub.gone(connection);
             if let Some(wire) = self.wires.get_mut(&connection) {
@@ -409,9 +410,10 @@ impl World {
 
     fn calm_round(&mut self) -> Result<(), Broken> {
         for which in 0..SPOKES {
-            let gone = self.spokes.get(which).and_then(|spoke| {
-                self.wires.get(&spoke.link?).filter(|wire| wire.cut).and(spoke.link)
-            });
+            let gone = self
+                .spokes
+                .get(which)
+                .and_then(|spoke| self.wires.get(&spoke.link?).filter(|wire| wire.cut).and(spoke.link));
             if let Some(connection) = gone {
                 if let Some(hub) = &mut self.hub {
                     hub.gone(connection);
@@ -427,9 +429,7 @@ impl World {
             });
             self.push(which);
             self.talk(which)?;
-            if let Some(wire) =
-                self.spokes.get(which).and_then(|spoke| self.wires.get_mut(&spoke.link?))
-            {
+            if let Some(wire) = self.spokes.get(which).and_then(|spoke| self.wires.get_mut(&spoke.link?)) {
                 wire.to_hub.flow_all();
                 wire.to_spoke.flow_all();
             }
@@ -461,14 +461,13 @@ impl World {
     /// What has not come yet.
     fn owed(&self) -> Option<String> {
         for rows in self.tables.groups.values() {
-            let open = self.tables.events().find(|event| {
-                rows.wants(event) && !rows.settled.contains_key(&event.position)
-            });
+            let open = self
+                .tables
+                .events()
+                .find(|event| rows.wants(event) && !rows.settled.contains_key(&event.position));
             if let Some(event) = open {
-                let state = self
-                    .hub
-                    .as_ref()
-                    .and_then(|hub| super::watch::state(&hub.desk, rows.group.id, event));
+                let state =
+                    self.hub.as_ref().and_then(|hub| super::watch::state(&hub.desk, rows.group.id, event));
                 return Some(format!(
                     "group {} of {} has not settled {}: {state:?}",
                     rows.group.name, rows.group.topic.domain, event.position
