@@ -14,6 +14,7 @@ mod bad_input;
 mod conformance;
 mod delivery;
 mod hostile;
+mod outbox;
 mod plans;
 mod process;
 mod tidy;

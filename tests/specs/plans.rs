@@ -158,6 +158,10 @@ async fn fill(database: &TestDatabase) {
              {MANY} SELECT CONCAT('s', i), CONCAT('k', i % 2000), CASE WHEN i < 2000 THEN CONCAT('k', i) END,
                i, CASE WHEN i < 6000 THEN i END, i % 64, CONCAT('d', i % 5), 'p', 'n', 'shop', '{{}}', {digest}, i FROM r"
         ),
+        format!(
+            "event_outbox (id, publisher, domain, pid, name, data, failed)
+             {MANY} SELECT CONCAT('o', i), 'shop', 'd', 'p', 'n', '{{}}', CASE WHEN i % 10 = 0 THEN i END FROM r"
+        ),
         format!("log (timestamp, agent, message) {MANY} SELECT i, 'a', 'm' FROM r"),
         format!("log_archive (id, timestamp, agent, message) {MANY} SELECT i, i, 'a', 'm' FROM r"),
     ];
@@ -169,7 +173,7 @@ async fn fill(database: &TestDatabase) {
         database
             .execute(
                 "ANALYZE TABLE event, event_eid, event_cpid, event_published, event_retry, event_parked,
-                 consumer_group, consumer_slot, certificate, event_scheduled, log, log_archive",
+                 consumer_group, consumer_slot, certificate, event_scheduled, event_outbox, log, log_archive",
             )
             .await;
     }

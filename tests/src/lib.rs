@@ -19,6 +19,7 @@ pub mod engine;
 pub mod events;
 pub mod hub;
 pub mod log;
+pub mod outbox;
 pub mod process;
 pub mod process_log;
 pub mod server;

@@ -13,6 +13,7 @@ mod hubs;
 mod journal;
 mod links;
 mod matching;
+mod outbox;
 mod pages;
 mod publishers;
 mod reads;
