@@ -144,7 +144,8 @@ on_every_engine! {
         drained(database).await;
         let failed = place.json(&["outbox", "ls", "--failed", "--json"]).await;
         assert_eq!(states(&failed), ["failed"; 3]);
-        assert!(text(&failed[0], "reason").contains("the domain is empty"), "{failed:?}");
+        assert!(text(&failed[0], "reason").contains("control character"), "{failed:?}");
+        assert!(text(&failed[1], "reason").contains("the domain is empty"), "{failed:?}");
         let table = place.done(&["outbox", "ls"]).await;
         assert!(table.contains("the domain is empty") && !table.contains('\u{7}'), "{table}");
 

@@ -9,6 +9,8 @@ use eventflow_tests::{Engine, Log, TestDatabase, on_every_engine, within};
 use futures::future::join;
 use proto::{Event, Position, Timestamp, Version};
 
+const DOCUMENTATION: &str = include_str!("../../../docs/outbox.md");
+
 /// Drains what is there, once.
 async fn drain(log: &Log) -> Drained {
     let waiting = log.database.outbox().waiting().await.unwrap();
@@ -256,6 +258,25 @@ on_every_engine! {
         within("draining and cutting", join(draining, killing)).await;
         let expected: Vec<_> = rows.iter().map(|row| row.id.clone()).collect();
         assert_eq!(ids(&log.everything().await), expected);
+        log.close().await;
+    }
+
+    async fn the_statements_of_the_documentation_hand_an_event_over(database: &TestDatabase) {
+        let log = Log::open(database).await;
+        let mut service = OutboxService::on(database).await;
+        service.run("CREATE TABLE account (id BIGINT PRIMARY KEY, balance BIGINT NOT NULL)").await.unwrap();
+        service.run("INSERT INTO account (id, balance) VALUES (7, 250)").await.unwrap();
+        let blocks = DOCUMENTATION.split("```sql\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let example = blocks.collect::<Vec<_>>()[usize::from(database.engine() == Engine::Sqlite)];
+        for _ in 0..2 {
+            service.run(example).await.unwrap();
+        }
+        assert_eq!(drain(&log).await, drained(2, 0, 0));
+        assert_eq!(database.number("SELECT balance FROM account").await, 50);
+        let event = log.everything().await.remove(1);
+        assert_eq!((&event.pid, &event.name, event.version), (&name("7"), &name("withdrawn"), Version(2)));
+        assert_eq!(event.publisher, Some(name("bank")));
+        assert_eq!(event.data.to::<serde_json::Value>().unwrap(), serde_json::json!({ "amount": 100 }));
         log.close().await;
     }
 
