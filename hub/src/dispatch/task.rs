@@ -39,6 +39,7 @@ const GAUGE_EVERY: Duration = Duration::from_secs(1);
 enum Done {
     Loaded {
         reader: LoadFor,
+        after: Position,
         page: Matching,
     },
     Fetched {
@@ -327,9 +328,9 @@ impl DispatchTask {
 
     fn done(&mut self, done: Done) {
         match done {
-            Done::Loaded { reader, page } => {
+            Done::Loaded { reader, after, page } => {
                 let now = self.clock.now();
-                self.desk.loaded(reader, &page.events, page.through, now, &mut self.effects);
+                self.desk.loaded(reader, after, &page, now, &mut self.effects);
             }
             Done::Fetched { group, position, events } => self.desk.fetched(group, position, &events),
             Done::Settled { group, outcome: Ok(()) } => self.desk.flushed(group, &mut self.effects),
@@ -397,7 +398,7 @@ impl DispatchTask {
         let log = self.log.clone();
         self.work.push(Box::pin(async move {
             let page = log.page(&wanted, after, limit).await;
-            Done::Loaded { reader, page }
+            Done::Loaded { reader, after, page }
         }));
     }
 

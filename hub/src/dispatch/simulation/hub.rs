@@ -339,7 +339,7 @@ impl Hub {
             Work::Load { reader, wanted, after, limit } => {
                 let limit = page.min(usize::try_from(limit).unwrap_or(usize::MAX));
                 let found = tables.matching(&wanted, after, limit.max(1));
-                self.desk.loaded(reader, &found.events, found.through, at, &mut self.effects);
+                self.desk.loaded(reader, after, &found, at, &mut self.effects);
             }
             Work::Fetch { group, pid, position } => {
                 let wanted = Wanted {

@@ -17,6 +17,9 @@ use super::broken::{Broken, rule};
 use super::random::Random;
 use super::tables::Tables;
 
+/// Groups of the simulation.
+pub(super) const GROUPS: usize = 4;
+
 /// Requests that a spoke of the simulation has open at a time.
 const ASKED_MAX: usize = 24;
 
@@ -147,7 +150,7 @@ impl Spoke {
         if self.consumers.len() >= 3 {
             return;
         }
-        let which = random.below(4);
+        let which = random.below(GROUPS);
         let credit = [1, 2, 5, 40].get(random.below(4)).copied().unwrap_or(1);
         if let Ok(listener) = self.session.listen(group(which, credit)) {
             self.consumers.insert(listener, ());
@@ -209,10 +212,6 @@ impl Spoke {
 
     pub(super) fn holds(&self) -> usize {
         self.held.len()
-    }
-
-    pub(super) fn consumes(&self) -> bool {
-        self.consumers.keys().any(|listener| !self.leaving.contains(listener))
     }
 
     // ---- what it is told

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use proto::Timestamp;
+use proto::session::Listen;
 
 use super::super::connection::ConnectionId;
 use super::broken::{Broken, rule};
 use super::hub::Hub;
 use super::random::Random;
-use super::spoke::{Spoke, Temper, group};
+use super::spoke::{GROUPS, Spoke, Temper, group};
 use super::tables::Tables;
 use super::wire::Wire;
 use super::{Failure, Figures};
@@ -396,7 +397,7 @@ impl World {
         for round in 0..CALM_ROUNDS {
             self.calm_round()?;
             // The groups that are there have to have a member each.
-            if round == 20 {
+            if round % 50 == 20 {
                 self.staff();
             }
             owed = self.owed();
@@ -449,10 +450,19 @@ impl World {
         self.turn()
     }
 
-    /// Every group that was ever made gets a member.
+    /// Every group without a member gets one.
     fn staff(&mut self) {
-        for which in 0..SPOKES {
-            if let Some(spoke) = self.spokes.get_mut(which) {
+        let Some(hub) = &self.hub else { return };
+        let staffed = |which: &usize| {
+            let Listen::Consume { group, topic, .. } = group(*which, 8) else { return true };
+            let rows = self.tables.groups.values().find(|rows| {
+                rows.group.name == group && rows.group.topic.domain == topic.domain
+            });
+            rows.is_some_and(|rows| hub.members_of(rows.group.id) > 0)
+        };
+        let without: Vec<_> = (0..GROUPS).filter(|which| !staffed(which)).collect();
+        for which in without {
+            if let Some(spoke) = self.spokes.get_mut(which % SPOKES) {
                 let _full = spoke.session.listen(group(which, 8));
             }
         }
