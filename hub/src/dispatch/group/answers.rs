@@ -52,9 +52,7 @@ impl Group {
     ) -> Ended {
         let position = answer.position;
         let deadline = now.plus(self.rules.deadline);
-        if answer.verdict != Verdict::Progress
-            && self.overdue.remove(&(member, position, answer.attempt))
-        {
+        if answer.verdict != Verdict::Progress && self.overdue.remove(&(member, position, answer.attempt)) {
             self.credited(member);
             return Ended::Stale;
         }

@@ -60,11 +60,9 @@ impl Group {
                     Fault::RetryForgotten
                 }
                 State::Out { deadline, .. } if deadline.plus(SLACK) < now => Fault::DeadlineForgotten,
-                State::Ready
-                | State::Behind
-                | State::RetryAt(_)
-                | State::Out { .. }
-                | State::Fetching => continue,
+                State::Ready | State::Behind | State::RetryAt(_) | State::Out { .. } | State::Fetching => {
+                    continue;
+                }
             };
             return Some(stall(position, fault));
         }

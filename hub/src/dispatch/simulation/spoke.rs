@@ -76,10 +76,8 @@ pub(super) enum Temper {
 
 impl Spoke {
     pub(super) fn new() -> Self {
-        let config = SpokeSessionConfig {
-            software: "simulation".to_owned(),
-            welcome_within: Duration::from_secs(5),
-        };
+        let config =
+            SpokeSessionConfig { software: "simulation".to_owned(), welcome_within: Duration::from_secs(5) };
         Self {
             session: SpokeSession::new(config),
             link: None,
@@ -187,12 +185,8 @@ impl Spoke {
         let Some(held) = random.take(&mut self.held) else { return };
         let verdict = verdict(&held.event, random, temper);
         let is_final = verdict != Verdict::Progress;
-        let answer = Answer {
-            listener: held.listener,
-            position: held.event.position,
-            attempt: held.attempt,
-            verdict,
-        };
+        let answer =
+            Answer { listener: held.listener, position: held.event.position, attempt: held.attempt, verdict };
         let taken = self.session.answer(held.link, answer);
         if taken && !is_final {
             self.held.push(held);
@@ -230,9 +224,11 @@ impl Spoke {
             FromHub::ListenerOpen { listener, after } => {
                 if let Some(subscription) = self.subscriptions.get_mut(&listener) {
                     let through = subscription.through;
-                    rule(through.is_none_or(|at| at == after), "a subscription goes on where it was", || {
-                        format!("it was at {through:?} and goes on after {after}")
-                    })?;
+                    rule(
+                        through.is_none_or(|at| at == after),
+                        "a subscription goes on where it was",
+                        || format!("it was at {through:?} and goes on after {after}"),
+                    )?;
                     subscription.through = Some(after);
                 }
                 Ok(())
@@ -267,7 +263,8 @@ impl Spoke {
             (Asked::Append(events), Ok(Reply::Appended(appended))) => {
                 for (event, appended) in events.iter().zip(&appended) {
                     let stored = tables.event(appended.position);
-                    let kept = stored.is_some_and(|stored| stored.id == event.id && stored.data == event.data)
+                    let kept = stored
+                        .is_some_and(|stored| stored.id == event.id && stored.data == event.data)
                         || tables.deleted.contains(&appended.position);
                     rule(kept, "what is answered is stored, where the answer says", || {
                         format!("{event:?} is said to be at {appended:?}, where {stored:?} is")
@@ -302,20 +299,17 @@ impl Spoke {
         let skipped = tables.events().find(|other| {
             other.position > through && other.position < event.position && subscription.wants(other)
         });
-        rule(skipped.is_none() && event.position > through, "a subscription has no gap and no repeat", || {
-            format!("{} comes after {through}, between is {skipped:?}", event.position)
-        })?;
+        rule(
+            skipped.is_none() && event.position > through,
+            "a subscription has no gap and no repeat",
+            || format!("{} comes after {through}, between is {skipped:?}", event.position),
+        )?;
         subscription.through = Some(event.position);
         subscription.taken += 1;
         Ok(())
     }
 
-    fn caught_up(
-        &mut self,
-        listener: ListenerId,
-        position: Position,
-        tables: &Tables,
-    ) -> Result<(), Broken> {
+    fn caught_up(&mut self, listener: ListenerId, position: Position, tables: &Tables) -> Result<(), Broken> {
         let Some(subscription) = self.subscriptions.get_mut(&listener) else { return Ok(()) };
         let Some(through) = subscription.through else { return Ok(()) };
         let skipped = tables.events().find(|other| {
@@ -352,7 +346,7 @@ impl Spoke {
 /// What the application makes of an event. Some events are poison: they fail always.
 fn verdict(event: &Event, random: &mut Random, temper: Temper) -> Verdict {
     let fail = Verdict::Fail { reason: "poison".to_owned(), after_ms: None };
-    if event.position.0 % 23 == 0 {
+    if event.position.0.is_multiple_of(23) {
         return fail;
     }
     if temper == Temper::Diligent {
