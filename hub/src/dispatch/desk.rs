@@ -303,6 +303,12 @@ impl Desk {
         self.groups.values().find_map(|group| group.stall(&self.ring, &self.rooms, now))
     }
 
+    /// Who has an event now.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn holder(&self, group: GroupId, position: Position) -> Option<MemberKey> {
+        self.groups.get(&group)?.holder(position)
+    }
+
     /// What a group consumes, if it is here.
     pub(super) fn topic(&self, group: GroupId) -> Option<Topic> {
         self.groups.get(&group).map(|group| group.topic.clone())

@@ -134,12 +134,13 @@ impl Hub {
         self.desk.connected(connection);
     }
 
-    pub(super) fn gone(&mut self, connection: ConnectionId) {
+    pub(super) fn gone(&mut self, connection: ConnectionId, tables: &Tables) -> Result<(), Broken> {
         self.ends.remove(&connection);
         self.consumers.retain(|key, _| key.connection != connection);
         self.leaving.retain(|key, _| key.connection != connection);
         self.waiting.retain(|(of, _), _| *of != connection);
         self.desk.gone(connection);
+        self.watch.gone(&self.desk, tables, connection)
     }
 
     // ---- what a connection hears

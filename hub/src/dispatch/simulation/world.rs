@@ -110,7 +110,7 @@ impl World {
                     hub.tell_commit(now);
                 }
             }
-            19 => self.time_passes(),
+            19 => self.time_passes()?,
             _ => self.push(which),
         }
         self.turn()
@@ -212,6 +212,7 @@ impl World {
         }
         hub.sweep(&self.tables)?;
         hub.write(usize::MAX, &mut self.tables, self.now)?;
+        hub.watch.stopped(&self.tables)?;
         self.wires.values_mut().for_each(|wire| wire.cut = true);
         Ok(())
     }
@@ -254,8 +255,7 @@ impl World {
         let Some(connection) = spoke.link else { return Ok(()) };
         let Some(wire) = self.wires.get_mut(&connection) else { return Ok(()) };
         if wire.cut {
-            self.notice(which, connection);
-            return Ok(());
+            return self.notice(which, connection);
         }
         let mut payload = Vec::new();
         for _ in 0..4 {
@@ -283,15 +283,16 @@ impl World {
     }
 
     /// One end or the other finds out that the link is gone.
-    fn notice(&mut self, which: usize, connection: ConnectionId) {
+    fn notice(&mut self, which: usize, connection: ConnectionId) -> Result<(), Broken> {
         if self.random.once_in(2) {
             if let Some(hub) = &mut self.hub {
-                hub.gone(connection);
+                hub.gone(connection, &self.tables)?;
             }
             self.note(|| format!("the hub sees that connection {} is gone", connection.0));
         } else {
             self.disconnect(which);
         }
+        Ok(())
     }
 
     fn disconnect(&mut self, which: usize) {
@@ -356,14 +357,14 @@ impl World {
         }
     }
 
-    fn time_passes(&mut self) {
+    fn time_passes(&mut self) -> Result<(), Broken> {
         let millis = if self.random.once_in(12) { 1_500 } else { 30 };
         self.now += Duration::from_millis(u64::try_from(self.random.below(millis)).unwrap_or(0));
-        self.timers();
+        self.timers()
     }
 
     /// Sessions do what is due.
-    fn timers(&mut self) {
+    fn timers(&mut self) -> Result<(), Broken> {
         for which in 0..SPOKES {
             let late = self
                 .spokes
@@ -373,15 +374,16 @@ impl World {
                 self.disconnect(which);
             }
         }
-        let Some(hub) = &mut self.hub else { return };
+        let Some(hub) = &mut self.hub else { return Ok(()) };
         let now = self.now;
         let late = |end: &mut super::hub::End| end.session.handle_timeout(now).is_err();
         let gone: Vec<_> = hub.ends.iter_mut().filter_map(|(id, end)| late(end).then_some(*id)).collect();
         for connection in gone {
-            hub.gone(connection);
+            hub.gone(connection, &self.tables)?;
             if let Some(wire) = self.wires.get_mut(&connection) {
                 wire.cut = true;
             }
         }
+        Ok(())
     }
 }

@@ -42,7 +42,7 @@ impl World {
                 .and_then(|spoke| self.wires.get(&spoke.link?).filter(|wire| wire.cut).and(spoke.link));
             if let Some(connection) = gone {
                 if let Some(hub) = &mut self.hub {
-                    hub.gone(connection);
+                    hub.gone(connection, &self.tables)?;
                 }
                 self.disconnect(which);
             }
@@ -71,7 +71,7 @@ impl World {
         hub.turn(&self.tables, self.now)?;
         let wake = hub.wake_at(self.now).saturating_sub(self.now);
         self.now += wake.clamp(Duration::from_millis(1), Duration::from_millis(400));
-        self.timers();
+        self.timers()?;
         self.turn()
     }
 
