@@ -13,7 +13,7 @@ pub(crate) const TEMPLATE_ROWS_MAX: usize = 1_024;
 
 /// Rows of the largest statement of a fine template, and the step of its large sizes.
 const FINE_ROWS_MAX: usize = 512;
-const FINE_STEP: usize = 32;
+pub(crate) const FINE_STEP: usize = 32;
 
 /// Sizes that a template can have: 11 that double, or the fine ones.
 const TEMPLATE_SIZES: usize = FINE_STEP + FINE_ROWS_MAX / FINE_STEP;

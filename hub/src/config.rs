@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use db::DatabaseUrl;
 
-use crate::dispatch::Rules;
+use crate::dispatch::{OnStall, Rules};
 use crate::passphrase::PassphraseSource;
 
 /// Everything that a hub can be told.
@@ -29,6 +29,8 @@ pub struct HubConfig {
     pub drain: Duration,
     /// How failing deliveries are tried again.
     pub rules: Rules,
+    /// What happens when the dispatcher is stuck, which is a fault of the hub.
+    pub on_stall: OnStall,
     /// Silence after which either end of a connection pings.
     pub keep_alive: Duration,
     /// Limits before and after authentication.
@@ -97,6 +99,7 @@ impl HubConfig {
             local_enrolment: true,
             drain: Duration::from_secs(10),
             rules: Rules::default(),
+            on_stall: OnStall::default(),
             keep_alive: Duration::from_secs(20),
             limits: ConnectionLimits::default(),
             outbox: OutboxPoll::default(),

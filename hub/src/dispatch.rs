@@ -27,5 +27,6 @@ mod waits;
 pub(crate) use connection::{ConnectionId, PUSHES_MAX};
 pub(crate) use handle::{Dispatcher, Outgoing};
 pub use rules::Rules;
+pub use task::OnStall;
 pub(crate) use task::{DispatchTask, LeftBehind, Parts, start};
 pub(crate) use waits::Found;

@@ -30,9 +30,9 @@ mod passphrase;
 pub use clock::Clock;
 pub use config::{ConnectionLimits, HubConfig, OutboxPoll};
 pub use data_folder::DataFolderError;
-pub use dispatch::Rules;
 #[cfg(feature = "simulation")]
 pub use dispatch::simulation;
+pub use dispatch::{OnStall, Rules};
 pub use error::HubError;
 pub use identity::IdentityError;
 pub use passphrase::{PASSPHRASE_FILE_VARIABLE, PASSPHRASE_VARIABLE, PassphraseError, PassphraseSource};

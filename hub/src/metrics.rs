@@ -82,6 +82,7 @@ struct Counts {
     deliveries: AtomicU64,
     redeliveries: AtomicU64,
     expired: AtomicU64,
+    stalls: AtomicU64,
     in_flight: AtomicU64,
     outcome_waits: AtomicU64,
     answers: [AtomicU64; ANSWERS.len()],
@@ -138,6 +139,11 @@ impl Metrics {
     /// So many deliveries were not answered in time.
     pub(crate) fn deliveries_expired(&self, late: usize) {
         add(&self.0.expired, late as u64);
+    }
+
+    /// The dispatcher was stuck.
+    pub(crate) fn stalled(&self) {
+        add(&self.0.stalls, 1);
     }
 
     /// A member answered, and this is what came of it.
@@ -221,6 +227,11 @@ impl Metrics {
         page.counter("deliveries_total", "Deliveries pushed, repeated ones included.", &counts.deliveries);
         page.counter("redeliveries_total", "Deliveries pushed again.", &counts.redeliveries);
         page.counter("deliveries_expired_total", "Deliveries not answered in time.", &counts.expired);
+        page.counter(
+            "stalls_total",
+            "Times that the dispatcher was stuck, a fault of the hub.",
+            &counts.stalls,
+        );
         page.gauge("deliveries_in_flight", "Deliveries with members.", &counts.in_flight);
         page.gauge("waits", "Waits for an event of a process.", &counts.outcome_waits);
         page.labelled("answers_total", "Answers of members.", "outcome", &ANSWERS, &counts.answers);

@@ -60,6 +60,8 @@ pub struct Ready {
 pub struct Stopped {
     /// Deliveries that were not answered before the deadline. They come again after the next start.
     pub unanswered: usize,
+    /// How often the dispatcher was stuck. Each time is a fault of the hub, and logged as an error.
+    pub stalls: u64,
 }
 
 /// Runs a hub until `stop` is cancelled, and says through `ready` when it can be reached.
@@ -169,6 +171,7 @@ impl Starting {
             clock: self.clock,
             metrics: metrics.clone(),
             rules: self.config.rules,
+            on_stall: self.config.on_stall,
         };
         let (dispatcher, task) = dispatch::start(parts).await.map_err(HubError::Database)?;
         let commands = Commands::new(writer.clone(), reader, dispatcher, self.clock, metrics);
@@ -264,13 +267,13 @@ impl Running {
         self.going.cancel();
         self.dispatch_stop.cancel();
         let left = timeout(drain + STEP_WITHIN, self.dispatcher.join_next()).await;
-        let unanswered = match left {
-            Ok(Some(Ok(left))) => left.unanswered,
+        let LeftBehind { unanswered, stalls } = match left {
+            Ok(Some(Ok(left))) => left,
             Ok(Some(Err(error))) => {
                 error!(%error, "the dispatcher failed; what was in hand comes again after the next start");
-                0
+                LeftBehind::default()
             }
-            Ok(None) | Err(_) => 0,
+            Ok(None) | Err(_) => LeftBehind::default(),
         };
         self.connections_stop.cancel();
         step("connections", &mut self.door).await;
@@ -279,7 +282,7 @@ impl Running {
         self.rest_stop.cancel();
         step("the other tasks", &mut self.rest).await;
         info!(unanswered, "stopped");
-        Stopped { unanswered }
+        Stopped { unanswered, stalls }
     }
 }
 

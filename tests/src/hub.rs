@@ -65,6 +65,7 @@ impl TestHub {
 
     /// Drops it where it stands, as a crash would, and starts it again at the same address.
     pub async fn crash_and_restart(&mut self) {
+        assert!(self.task.try_join_next().is_none(), "the hub has ended by itself");
         self.task.shutdown().await;
         self.run().await;
     }
@@ -81,11 +82,13 @@ impl TestHub {
         config.health = None;
         config.rules.backoff_first = std::time::Duration::from_millis(20);
         config.rules.attempts_max = 3;
+        config.on_stall = hub::OnStall::End;
         let (ready, started) = oneshot::channel::<Ready>();
         self.stop = CancellationToken::new();
         let stop = self.stop.clone();
         self.task.spawn(async move {
-            hub::run(config, ready, stop).await.unwrap();
+            let stopped = hub::run(config, ready, stop).await.unwrap();
+            assert_eq!(stopped.stalls, 0, "the dispatcher was stuck");
         });
         self.address = within("the hub's start", started).await.unwrap().address.to_string();
     }

@@ -96,7 +96,8 @@ impl Place {
                 command.env_remove(name);
             }
         }
-        command.env("EVENTFLOW_DATA", self.data()).env("EVENTFLOW_DATABASE", &self.database).args(arguments);
+        command.env("EVENTFLOW_DATA", self.data()).env("EVENTFLOW_DATABASE", &self.database);
+        command.env("EVENTFLOW_ON_STALL", "end").args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command
     }
@@ -230,13 +231,22 @@ impl HubProcess {
 
     /// Kills it (`kill -9`), and returns where it was: a new one may listen there.
     pub async fn kill(self) -> String {
+        self.is_not_stuck();
         self.running.kill().await;
         self.address
     }
 
     /// Asks it to stop (SIGTERM) and returns its exit code.
     pub async fn terminate(self) -> Option<i32> {
+        self.is_not_stuck();
         self.running.terminate().await.0
+    }
+
+    /// No silent stall, in any test.
+    fn is_not_stuck(&self) {
+        let log = self.log();
+        let stuck = log.lines().find(|line| line.contains("the dispatcher is stuck"));
+        assert!(stuck.is_none(), "{stuck:?}");
     }
 
     /// Memory that it holds now, in KiB.

@@ -1,5 +1,6 @@
 //! End to end at a fixed rate: from the moment an event was due to be published until a member has
 //! it in hand. An event that is published late is late: waiting is not left out of the count.
+//! Some events may be poison, whose handler always fails: what the others suffer by that.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,19 +47,39 @@ impl Latencies {
     }
 }
 
+/// Which events are poison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Poison {
+    /// None.
+    None,
+    /// One in a hundred, all of processes that have no other.
+    OneInHundred,
+}
+
+impl Poison {
+    fn is(self, number: u64) -> bool {
+        match self {
+            Self::None => false,
+            Self::OneInHundred => number.is_multiple_of(100),
+        }
+    }
+}
+
 /// What an event of this load says.
 #[derive(Deserialize)]
 struct Numbered {
     n: String,
 }
 
-/// Publishes at `rate` events a second for `lasting`, and tells how long each took to its member.
+/// Publishes at `rate` events a second for `lasting`, and tells how long each that is not poison took
+/// to its member.
 pub(super) async fn measure(
     publisher: &Spoke,
     member: &Spoke,
     maker: &Maker,
     rate: u32,
     lasting: Duration,
+    poison: Poison,
 ) -> Outcome<Latencies> {
     let count = (f64::from(rate) * lasting.as_secs_f64()).max(1.0).round();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounded, and at least 1")]
@@ -68,12 +89,17 @@ pub(super) async fn measure(
         let (now, arrived) = (Instant::now(), arrived.clone());
         async move {
             let numbered: Numbered = delivery.event.data.to()?;
+            let number = numbered.n.parse::<u64>()?;
+            if poison.is(number) {
+                return Err(spoke::Failure::retry("poison"));
+            }
             // Whoever counts may have had enough.
-            let _ = arrived.send((numbered.n.parse::<u64>()?, now)).await;
+            let _ = arrived.send((number, now)).await;
             Ok(())
         }
     };
-    let group = GroupName::parse("bench-latency").map_err(Failure::failed)?;
+    let expected = (0..count).filter(|number| !poison.is(*number)).count();
+    let group = GroupName::parse(maker.domain().as_str()).map_err(Failure::failed)?;
     let consumer = member.consumer(maker.domain().clone()).group(group).any(handler).start().await?;
 
     let (start, gap) = (Instant::now() + Duration::from_millis(100), Duration::from_secs(1) / rate);
@@ -104,7 +130,7 @@ pub(super) async fn measure(
         }
         Ok(())
     });
-    let taken = collect(&mut arrivals, count, due).await;
+    let taken = collect(&mut arrivals, expected, due).await;
     while let Some(published) = publishing.join_next().await {
         published.map_err(Failure::failed)??;
     }
@@ -115,7 +141,7 @@ pub(super) async fn measure(
 /// How long each of `count` events took.
 async fn collect(
     arrivals: &mut mpsc::Receiver<(u64, Instant)>,
-    count: u64,
+    count: usize,
     due: impl Fn(u64) -> Instant,
 ) -> Outcome<Vec<Duration>> {
     let mut taken = Vec::new();

@@ -30,6 +30,7 @@ use crate::place::Place;
 use crate::progress;
 
 use commits::Commits;
+use latency::Poison;
 use load::{Group, MEMBERS, Maker, Names, PUBLISHERS};
 use report::{Rate, Report};
 
@@ -157,7 +158,8 @@ impl Bench {
         let log_events = database.reader().head().await.map_err(Failure::failed)?.position.0;
         let engine = database.engine().clone();
         database.close().await;
-        let latency = self.latency().await?;
+        let latency = self.latency("bench-latency", Poison::None).await?;
+        let beside_poison = self.latency("bench-poison", Poison::OneInHundred).await?;
 
         let (publish, cycle) = (Rate::of(&rounds.publish), Rate::of(&rounds.cycle));
         let ceiling = Rate::of(&rounds.ceiling);
@@ -190,7 +192,9 @@ impl Bench {
             p99_in_bare_commits: latency.p99_ms / bare_commit.p50_ms,
             bare_commit,
             rate: self.args.rate,
+            beside_poison_of_clean: beside_poison.p99_ms / latency.p99_ms,
             latency,
+            beside_poison,
             log_events,
             by_round: rounds.by_round(self.args.events),
         })
@@ -248,13 +252,13 @@ impl Bench {
         Ok(())
     }
 
-    async fn latency(&self) -> Outcome<latency::Latencies> {
-        self.doing(format!("{} events a second", self.args.rate));
+    async fn latency(&self, domain: &str, poison: Poison) -> Outcome<latency::Latencies> {
+        self.doing(format!("{} events a second, poison: {poison:?}", self.args.rate));
         let hub = self.hub().await?;
         let (publisher, member) = (hub.connect("bench-publisher").await?, hub.connect("bench-member").await?);
-        let maker = Maker::new("bench-latency", self.args.names, self.data_bytes())?;
+        let maker = Maker::new(domain, self.args.names, self.data_bytes())?;
         let latency =
-            latency::measure(&publisher, &member, &maker, self.args.rate, self.args.lasting).await?;
+            latency::measure(&publisher, &member, &maker, self.args.rate, self.args.lasting, poison).await?;
         hub.stop().await?;
         Ok(latency)
     }

@@ -83,6 +83,10 @@ pub(super) struct Report {
     pub(super) bare_commit: Latencies,
     pub(super) rate: u32,
     pub(super) latency: Latencies,
+    /// The same where one event in a hundred always fails, without those.
+    pub(super) beside_poison: Latencies,
+    /// Its p99 as a multiple of the clean one.
+    pub(super) beside_poison_of_clean: f64,
     pub(super) p50_in_bare_commits: f64,
     pub(super) p99_in_bare_commits: f64,
     pub(super) log_events: u64,
@@ -121,6 +125,14 @@ impl Shown for Report {
                 &format!(
                     " at {} events/s; p50 = {:.1} and p99 = {:.1} bare commits",
                     self.rate, self.p50_in_bare_commits, self.p99_in_bare_commits
+                ),
+            ),
+            latency(
+                "beside poison",
+                &self.beside_poison,
+                &format!(
+                    " where 1 % of the events always fail; p99 = {:.2} of the clean one",
+                    self.beside_poison_of_clean
                 ),
             ),
             format!(

@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::{ArgMatches, Args};
 use db::DatabaseUrl;
 use hub::{
-    ConnectionLimits, HubConfig, OutboxPoll, PASSPHRASE_VARIABLE, PassphraseError, PassphraseSource, Rules,
+    ConnectionLimits, HubConfig, OnStall, OutboxPoll, PASSPHRASE_VARIABLE, PassphraseError, PassphraseSource,
+    Rules,
 };
 
 use super::choice::{Choice, Chosen, Reading};
@@ -54,6 +55,10 @@ pub(crate) struct HubArgs {
     outbox_poll: Option<OutboxPoll>,
     #[command(flatten)]
     rules: RuleArgs,
+    /// What to do when the dispatcher is stuck, which is a fault of the hub: report, or end and be
+    /// started again by whoever watches it [default: report]
+    #[arg(long, value_name = "WHAT", env = "EVENTFLOW_ON_STALL", hide_env_values = true, value_parser = on_stall)]
+    on_stall: Option<OnStall>,
     #[command(flatten)]
     limits: LimitArgs,
 
@@ -159,6 +164,22 @@ const LOG_FORMAT: Reading<LogFormat> = Reading {
     },
 };
 
+const ON_STALL: Reading<OnStall> = Reading {
+    parse: on_stall,
+    show: |on_stall| match on_stall {
+        OnStall::Report => "report".to_owned(),
+        OnStall::End => "end".to_owned(),
+    },
+};
+
+fn on_stall(text: &str) -> Result<OnStall, String> {
+    match text {
+        "report" => Ok(OnStall::Report),
+        "end" => Ok(OnStall::End),
+        _ => Err("write report or end".to_owned()),
+    }
+}
+
 fn number(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| "it is not a number".to_owned())
 }
@@ -202,6 +223,7 @@ impl HubArgs {
             },
             drain: choice.choose("drain", self.drain, || Ok(default.drain), &SECONDS)?,
             rules: self.rules.settle(&mut choice, default.rules)?,
+            on_stall: choice.choose("on-stall", self.on_stall, || Ok(default.on_stall), &ON_STALL)?,
             keep_alive: choice.choose("keep-alive", self.keep_alive, || Ok(default.keep_alive), &SECONDS)?,
             limits: self.limits.settle(&mut choice, default.limits)?,
             outbox: choice.choose("outbox-poll", self.outbox_poll, || Ok(default.outbox), &OUTBOX_POLL)?,

@@ -56,7 +56,7 @@ impl Task {
         let log = Log::new(end, options.hub.to_string());
         let (teller, commits) = commits::channel(end.position);
         let (telling, told, turns) = telling::channel(teller);
-        let intake = Intake::new(queue, options.stop.clone(), turns);
+        let intake = Intake::new(queue, options.stop.clone(), turns, database.engine().engine);
         let task = Self { database, options, log, telling, intake, session: Some(session) };
         Ok((task, told, commits))
     }

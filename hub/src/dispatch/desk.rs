@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use db::{GroupId, Wanted};
+use db::{GroupId, Matching, Wanted};
 use proto::message::{Answer, Scope};
 use proto::report::{DeliveryStory, GroupReport};
 use proto::{Domain, Event, GroupName, ListenerId, Position, Timestamp, Topic};
@@ -169,28 +169,31 @@ impl Desk {
         }
     }
 
-    /// A page that was asked for is here.
+    /// A page that was asked for is here: what comes after `after`.
+    ///
+    /// A group that was given up and taken again meanwhile reads from elsewhere, and passes it over.
     pub(super) fn loaded(
         &mut self,
         reader: LoadFor,
-        events: &[Arc<Event>],
-        through: Position,
+        after: Position,
+        page: &Matching,
         now: Timestamp,
         effects: &mut Vec<Effect>,
     ) {
         match reader {
             LoadFor::Group(id) => {
-                let Some(group) = self.groups.get_mut(&id) else { return };
+                let waits = |group: &&mut Group| group.loading && group.read_through() == after;
+                let Some(group) = self.groups.get_mut(&id).filter(waits) else { return };
                 group.loading = false;
-                events.iter().for_each(|event| group.take(event, now));
-                group.read_to(through);
+                page.events.iter().for_each(|event| group.take(event, now));
+                group.read_to(page.through);
             }
             LoadFor::Feed(connection, listener) => {
                 let Some(feed) = self.feeds.get_mut(&MemberKey { connection, listener }) else { return };
                 feed.loading = false;
                 let rooms = &mut self.rooms;
-                if events.iter().all(|event| feed.take(event, rooms, effects) == Pace::Going) {
-                    feed.read_to(through);
+                if page.events.iter().all(|event| feed.take(event, rooms, effects) == Pace::Going) {
+                    feed.read_to(page.through);
                 }
             }
         }
@@ -298,6 +301,12 @@ impl Desk {
             return None;
         }
         self.groups.values().find_map(|group| group.stall(&self.ring, &self.rooms, now))
+    }
+
+    /// Who has an event now.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(super) fn holder(&self, group: GroupId, position: Position) -> Option<MemberKey> {
+        self.groups.get(&group)?.holder(position)
     }
 
     /// What a group consumes, if it is here.

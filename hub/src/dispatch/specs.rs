@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use db::{Group, GroupId, Outcome, Retry, SettledRun, Settlements, Slot};
+use db::{Group, GroupId, Matching, Outcome, Retry, SettledRun, Settlements, Slot};
 use proto::limits::SLOTS_PER_GROUP;
 use proto::message::{Answer, Scope, Verdict};
 use proto::report::DeliveryState;
@@ -85,6 +85,12 @@ impl Scene {
         std::mem::take(&mut self.effects)
     }
 
+    /// The page that the group asked for is here.
+    fn loaded(&mut self, after: u64, events: &[(u64, &str)]) {
+        let (reader, page) = (LoadFor::Group(GROUP), page(events));
+        self.desk.loaded(reader, Position(after), &page, self.now, &mut self.effects);
+    }
+
     fn wait(&mut self, span: Duration) -> Vec<Effect> {
         self.now = self.now.plus(span);
         self.pump()
@@ -103,6 +109,12 @@ impl Scene {
     fn state(&self, event: &Event) -> DeliveryState {
         self.desk.stories(event).remove(0).1.state
     }
+}
+
+fn page(events: &[(u64, &str)]) -> Matching {
+    let events: Vec<_> = events.iter().map(|&(position, pid)| event(position, pid)).collect();
+    let through = events.last().map_or(Position(0), |event| event.position);
+    Matching { events, through }
 }
 
 fn fail() -> Verdict {
@@ -304,11 +316,25 @@ fn after_a_restart_settled_events_stay_settled_and_failures_are_remembered() {
     let mut scene = Scene::with(before, 3);
     scene.join(1, 10);
     assert!(matches!(scene.pump()[..], [Effect::Load { after: Position(0), .. }]));
-    let page = [event(1, "a"), event(2, "b"), event(3, "c")];
-    scene.desk.loaded(LoadFor::Group(GROUP), &page, Position(3), scene.now, &mut Vec::new());
+    scene.loaded(0, &[(1, "a"), (2, "b"), (3, "c")]);
     assert_eq!(delivered(&scene.pump()), [(1, 1, 1)]);
     assert_eq!(delivered(&scene.wait(Duration::from_secs(6))), [(1, 3, 5)]);
     assert_eq!(scene.answer(1, 3, 5, fail()), Ended::Parked);
+}
+
+#[test]
+fn a_page_for_a_group_that_was_given_up_is_not_the_one_that_it_reads_now() {
+    let mut scene = Scene::with(recovered(4, Order::ByPid), 8);
+    scene.join(1, 10);
+    assert!(matches!(scene.pump()[..], [Effect::Load { after: Position(4), .. }]));
+    scene.desk.drop_group(GROUP);
+    scene.desk.add_group(recovered(0, Order::ByPid), scene.now);
+    scene.join(1, 10);
+    assert!(matches!(scene.pump()[..], [Effect::Load { after: Position(0), .. }]));
+    scene.loaded(4, &[(5, "e"), (8, "h")]);
+    assert_eq!(delivered(&scene.pump()), []);
+    scene.loaded(0, &[(1, "a"), (5, "e")]);
+    assert_eq!(delivered(&scene.pump()), [(1, 1, 1), (1, 5, 1)]);
 }
 
 #[test]
@@ -374,8 +400,8 @@ fn a_subscription_goes_from_the_log_to_live_without_gap_or_repeat() {
     assert!(matches!(scene.pump()[..], [Effect::Load { after: Position(0), limit: 3, .. }]));
     scene.commit(&[(3, "a"), (4, "a")]);
     let reader = LoadFor::Feed(ConnectionId(9), ListenerId(1));
-    let (mut effects, page) = (Vec::new(), [event(1, "a"), event(2, "a")]);
-    scene.desk.loaded(reader, &page, Position(2), scene.now, &mut effects);
+    let (mut effects, page) = (Vec::new(), page(&[(1, "a"), (2, "a")]));
+    scene.desk.loaded(reader, Position(0), &page, scene.now, &mut effects);
     effects.extend(scene.pump());
     assert_eq!(pushed(&effects), [1, 2, 3]);
     scene.desk.credit(key(ConnectionId(9), ListenerId(1)), None, 10);

@@ -21,7 +21,7 @@ use super::connection::ConnectionId;
 use super::desk::{Desk, key};
 use super::effect::{Effect, LoadFor};
 use super::feed::Feed;
-use super::group::{Ended, MemberKey, Recovered};
+use super::group::{Ended, MemberKey, Recovered, Stall};
 use super::handle::{Dispatcher, INPUTS_MAX, Input, Opened, Outgoing};
 use super::recover::Log;
 use super::rules::Rules;
@@ -39,6 +39,7 @@ const GAUGE_EVERY: Duration = Duration::from_secs(1);
 enum Done {
     Loaded {
         reader: LoadFor,
+        after: Position,
         page: Matching,
     },
     Fetched {
@@ -76,13 +77,30 @@ pub(crate) struct DispatchTask {
     work: FuturesUnordered<BoxFuture<'static, Done>>,
     effects: Vec<Effect>,
     gauged: Timestamp,
+    on_stall: OnStall,
+    /// What was stuck when it was looked last.
+    stall: Option<Stall>,
+    stalls: u64,
+}
+
+/// What happens when the dispatcher finds itself stuck: something could be delivered and was not for
+/// a second. It is logged and counted in any case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnStall {
+    /// The hub goes on.
+    #[default]
+    Report,
+    /// The hub ends, to be started again by whoever watches it. Nothing is lost: the tables tell all.
+    End,
 }
 
 /// What a stopped dispatcher leaves behind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct LeftBehind {
     /// Deliveries that were not answered in time. They come again after the restart.
     pub(crate) unanswered: usize,
+    /// How often it was stuck.
+    pub(crate) stalls: u64,
 }
 
 /// What the dispatcher needs.
@@ -93,6 +111,7 @@ pub(crate) struct Parts {
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
     pub(crate) rules: Rules,
+    pub(crate) on_stall: OnStall,
 }
 
 /// Takes over all groups and makes the dispatcher.
@@ -100,7 +119,7 @@ pub(crate) struct Parts {
 /// # Errors
 /// What the database said when the groups could not be read.
 pub(crate) async fn start(parts: Parts) -> Result<(Dispatcher, DispatchTask), Refusal> {
-    let Parts { writer, reader, commits, clock, metrics, rules } = parts;
+    let Parts { writer, reader, commits, clock, metrics, rules, on_stall } = parts;
     let log = Log { writer, reader };
     let head = log.reader.head().await.map_err(crate::refuse::read)?.position;
     let mut desk = Desk::new(rules, head, clock.now());
@@ -123,6 +142,9 @@ pub(crate) async fn start(parts: Parts) -> Result<(Dispatcher, DispatchTask), Re
         work: FuturesUnordered::new(),
         effects: Vec::new(),
         gauged: clock.now(),
+        on_stall,
+        stall: None,
+        stalls: 0,
     };
     Ok((Dispatcher::new(sender), task))
 }
@@ -150,6 +172,9 @@ impl DispatchTask {
                 () = sleep_until(wake) => {}
             }
             self.turn();
+            if self.stalls > 0 && self.on_stall == OnStall::End {
+                return self.end().await;
+            }
             if until.is_some_and(|until| self.desk.is_quiet() || self.clock.now() >= until) {
                 return self.end().await;
             }
@@ -164,7 +189,7 @@ impl DispatchTask {
             self.done(done);
             self.carry_out();
         }
-        LeftBehind { unanswered: self.desk.out() }
+        LeftBehind { unanswered: self.desk.out(), stalls: self.stalls }
     }
 
     fn turn(&mut self) {
@@ -174,6 +199,7 @@ impl DispatchTask {
         self.carry_out();
         if now.since(self.gauged) >= GAUGE_EVERY {
             self.gauged = now;
+            self.watch(now);
             self.waits.sweep(oneshot::Sender::is_closed);
             self.metrics.set_waits(self.waits.len());
             self.metrics.set_in_flight(u64::try_from(self.desk.out()).unwrap_or(u64::MAX));
@@ -181,6 +207,17 @@ impl DispatchTask {
                 self.metrics.set_group_lag(group, domain, behind);
             }
         }
+    }
+
+    /// Looks for what could go on and does not. What is found twice in a row was stuck for a second.
+    fn watch(&mut self, now: Timestamp) {
+        let stall = self.desk.stall(now);
+        if let Some(stall) = stall.as_ref().filter(|stall| self.stall.as_ref() == Some(stall)) {
+            self.stalls += 1;
+            self.metrics.stalled();
+            error!(group = %stall.group, position = %stall.position, fault = ?stall.fault, "the dispatcher is stuck, which is a fault of the hub; restart it, nothing is lost by that, and report this line");
+        }
+        self.stall = stall;
     }
 
     fn committed(&mut self, committed: Committed) {
@@ -327,9 +364,9 @@ impl DispatchTask {
 
     fn done(&mut self, done: Done) {
         match done {
-            Done::Loaded { reader, page } => {
+            Done::Loaded { reader, after, page } => {
                 let now = self.clock.now();
-                self.desk.loaded(reader, &page.events, page.through, now, &mut self.effects);
+                self.desk.loaded(reader, after, &page, now, &mut self.effects);
             }
             Done::Fetched { group, position, events } => self.desk.fetched(group, position, &events),
             Done::Settled { group, outcome: Ok(()) } => self.desk.flushed(group, &mut self.effects),
@@ -397,7 +434,7 @@ impl DispatchTask {
         let log = self.log.clone();
         self.work.push(Box::pin(async move {
             let page = log.page(&wanted, after, limit).await;
-            Done::Loaded { reader, page }
+            Done::Loaded { reader, after, page }
         }));
     }
 

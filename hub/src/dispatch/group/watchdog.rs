@@ -72,6 +72,15 @@ impl Group {
         deliverable.then(|| stall(*first, Fault::Undelivered))
     }
 
+    /// The member that has an event now.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(in crate::dispatch) fn holder(&self, position: Position) -> Option<super::MemberKey> {
+        match self.in_hand.get(&position)?.state {
+            State::Out { member, .. } => Some(member),
+            State::Behind | State::Ready | State::Fetching | State::RetryAt(_) => None,
+        }
+    }
+
     /// Whether an event that is in hand comes before `position` in its process.
     fn is_behind(&self, position: Position) -> bool {
         let queue = self.in_hand.get(&position).and_then(|entry| self.pids.get(&entry.pid));

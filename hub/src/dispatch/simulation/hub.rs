@@ -4,11 +4,13 @@
 //! It carries out effects as the dispatcher task and the connection tasks do. What it holds is lost
 //! when the hub crashes.
 
+mod database;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use db::{Committed, GroupId, GroupWish, OrphanRun, Settlements, Wanted};
+use db::{Committed, GroupId, OrphanRun, Settlements, Wanted};
 use proto::message::{Consume, Offer, PROTOCOL_VERSION, Reply, Request, Subscribe, Wait, Welcome};
 use proto::session::{FromSpoke, HubSession, HubSessionConfig};
 use proto::{Event, HubId, NewEvent, Pid, Position, Refusal, RequestId, ServiceName, Start, Timestamp};
@@ -132,12 +134,13 @@ impl Hub {
         self.desk.connected(connection);
     }
 
-    pub(super) fn gone(&mut self, connection: ConnectionId) {
+    pub(super) fn gone(&mut self, connection: ConnectionId, tables: &Tables) -> Result<(), Broken> {
         self.ends.remove(&connection);
         self.consumers.retain(|key, _| key.connection != connection);
         self.leaving.retain(|key, _| key.connection != connection);
         self.waiting.retain(|(of, _), _| *of != connection);
         self.desk.gone(connection);
+        self.watch.gone(&self.desk, tables, connection)
     }
 
     // ---- what a connection hears
@@ -241,179 +244,6 @@ impl Hub {
         }
     }
 
-    // ---- what the database says
-
-    /// One batch of the writer, and what it leaves to be told.
-    pub(super) fn write(&mut self, jobs: usize, tables: &mut Tables, now: Duration) -> Result<(), Broken> {
-        let mut new = Vec::new();
-        for _ in 0..jobs {
-            let Some(job) = self.queue.pop_front() else { break };
-            match job {
-                Job::Append { connection, id, events, offer } => {
-                    let outcome = tables.append(&events, publisher(&offer).as_ref(), self.at(now));
-                    let outcome = outcome.map(|(appended, stored)| {
-                        new.extend(stored);
-                        Reply::Appended(appended)
-                    });
-                    self.work.push(Work::Reply { connection, id, outcome });
-                }
-                Job::Settle(settlements) => {
-                    self.watch.recorded(&settlements)?;
-                    let held = tables.settle(&settlements)?;
-                    self.work.push(Work::Settled { group: settlements.group, held });
-                }
-                Job::Orphans(_) => self.work.push(Work::OrphansDone),
-                Job::Group { id, wish, member } => {
-                    let group = GroupWish {
-                        name: wish.group.clone(),
-                        topic: wish.topic.clone(),
-                        start: wish.start,
-                        order: wish.order,
-                    };
-                    let group = Box::new(tables.group(&group, self.life));
-                    self.work.push(Work::Group { id, wish, member, group });
-                }
-                Job::Delete { connection, id, position } => {
-                    if !new.is_empty() {
-                        self.commits.push_back(Committed::Events(std::mem::take(&mut new)));
-                    }
-                    tables.delete(position);
-                    self.commits.push_back(Committed::Deleted(vec![position]));
-                    self.work.push(Work::Reply { connection, id, outcome: Ok(Reply::Changed(1)) });
-                }
-            }
-        }
-        if !new.is_empty() {
-            self.commits.push_back(Committed::Events(new));
-        }
-        Ok(())
-    }
-
-    /// Tells the dispatcher of the next commit.
-    pub(super) fn tell_commit(&mut self, now: Duration) {
-        match self.commits.pop_front() {
-            Some(Committed::Events(events)) => {
-                for (way, event) in self.waits.committed(&events) {
-                    self.told(way, event);
-                }
-                self.desk.committed(events, self.at(now));
-            }
-            Some(Committed::Missed { head }) => {
-                for (connection, id) in self.waits.missed() {
-                    let Some(waiting) = self.waiting.get_mut(&(connection, id)) else { continue };
-                    waiting.looked = false;
-                    let wait = waiting.wait.clone();
-                    let _full = self.waits.add(wait.clone(), (connection, id));
-                    self.work.push(Work::Look { connection, id, wait: Box::new(wait) });
-                }
-                self.desk.missed(head);
-            }
-            Some(Committed::Deleted(positions)) => self.desk.deleted(&positions),
-            None => {}
-        }
-    }
-
-    /// The queue of commits was full: what it held has to be read from the tables.
-    pub(super) fn miss_commits(&mut self, tables: &Tables) {
-        let deleted: Vec<_> =
-            self.commits.drain(..).filter(|commit| matches!(commit, Committed::Deleted(_))).collect();
-        self.commits.push_back(Committed::Missed { head: tables.head() });
-        self.commits.extend(deleted);
-    }
-
-    fn told(&mut self, (connection, id): (ConnectionId, RequestId), event: Arc<Event>) {
-        let Some(waiting) = self.waiting.get_mut(&(connection, id)) else { return };
-        if waiting.looked {
-            self.work.push(Work::Told { connection, id, event });
-        } else {
-            waiting.told = Some(event);
-        }
-    }
-
-    /// Ends one thing that went on outside the dispatcher.
-    pub(super) fn finish(&mut self, work: Work, page: usize, tables: &Tables, now: Duration) {
-        let at = self.at(now);
-        match work {
-            Work::Load { reader, wanted, after, limit } => {
-                let limit = page.min(usize::try_from(limit).unwrap_or(usize::MAX));
-                let found = tables.matching(&wanted, after, limit.max(1));
-                self.desk.loaded(reader, &found.events, found.through, at, &mut self.effects);
-            }
-            Work::Fetch { group, pid, position } => {
-                let wanted = Wanted {
-                    topic: self.desk.topic(group),
-                    scope: proto::message::Scope::Published,
-                    pid: Some(pid),
-                };
-                let found = tables.matching(&wanted, position.previous(), page.clamp(1, 16));
-                self.desk.fetched(group, position, &found.events);
-            }
-            Work::Settled { group, held: true } => self.desk.flushed(group, &mut self.effects),
-            Work::Settled { group, held: false } => self.lost(group),
-            Work::OrphansDone => self.desk.orphans_flushed(),
-            Work::Group { id, wish, member, group } => self.joined(id, &wish, member, *group, now),
-            Work::Reply { connection, id, outcome } => self.reply(connection, id, outcome),
-            Work::Look { connection, id, wait } => {
-                let Some(waiting) = self.waiting.get_mut(&(connection, id)) else { return };
-                waiting.looked = true;
-                let found = tables.first(&wait).cloned().or_else(|| waiting.told.take());
-                if let Some(event) = found {
-                    self.answer_wait(connection, id, event);
-                }
-            }
-            Work::Told { connection, id, event } => self.answer_wait(connection, id, event),
-        }
-    }
-
-    fn answer_wait(&mut self, connection: ConnectionId, id: RequestId, event: Arc<Event>) {
-        if self.waiting.remove(&(connection, id)).is_some() {
-            self.reply(connection, id, Ok(Reply::Waited(Some(event))));
-        }
-    }
-
-    fn joined(
-        &mut self,
-        id: RequestId,
-        wish: &Consume,
-        member: MemberKey,
-        group: Result<Recovered, Refusal>,
-        now: Duration,
-    ) {
-        let outcome = match group {
-            _ if !self.consumers.contains_key(&member) => Err(Refusal::Stopping),
-            Err(refusal) => {
-                self.consumers.remove(&member);
-                Err(refusal)
-            }
-            Ok(recovered) => {
-                let (group, after) = (recovered.group.id, recovered.group.start_after);
-                self.desk.add_group(recovered, self.at(now));
-                let label = Arc::from(format!("{}/{}", SERVICE, member.connection.0));
-                if self.desk.join(group, member, label, wish.credit) {
-                    self.consumers.insert(member, Some(group));
-                    Ok(Reply::Listening { after })
-                } else {
-                    self.consumers.remove(&member);
-                    Err(Refusal::Stopping)
-                }
-            }
-        };
-        self.reply(member.connection, id, outcome);
-    }
-
-    /// The group is not this hub's any more: its members have to come again.
-    fn lost(&mut self, group: GroupId) {
-        self.desk.drop_group(group);
-        self.watch.dropped(group);
-        let members: Vec<_> =
-            self.consumers.iter().filter(|(_, of)| **of == Some(group)).map(|(&key, _)| key).collect();
-        for member in members {
-            self.consumers.remove(&member);
-            let refusal = Refusal::Unavailable { reason: "the group has gone to another hub".to_owned() };
-            self.send(member.connection, Outgoing::Dropped { listener: member.listener, refusal });
-        }
-    }
-
     // ---- what the dispatcher wants
 
     /// One turn of the dispatcher, and everything that it wants done.
@@ -509,13 +339,6 @@ impl Hub {
             let (events, bytes) = std::mem::take(&mut end.underway);
             self.desk.written(connection, events, bytes);
         }
-    }
-}
-
-fn publisher(offer: &Offer) -> Option<ServiceName> {
-    match offer {
-        Offer::Publish => ServiceName::parse(SERVICE).ok(),
-        Offer::Persist | Offer::Restore(_) => None,
     }
 }
 

@@ -3,7 +3,8 @@
 //!
 //! Tables and sockets are simple models that outlive a hub's crash. After every step the promises 3
 //! to 6 are checked; at the end there is a calm in which everything that is owed has to come. A
-//! seed that fails is run again with `--seed`, and is kept in [`KEPT`].
+//! seed that fails is run again with `--seed`; what it found gets a spec with the name of the rule, and
+//! the seed is kept in [`KEPT`].
 
 mod broken;
 mod hub;
@@ -23,6 +24,11 @@ use super::rules::Rules;
 
 /// Random steps of one seed.
 pub const STEPS: usize = 3_000;
+
+/// Seeds that have broken a promise once: 19, a late handler's connection was closed for deliveries
+/// beyond its credit; 251, a page that was read for a group before it was given up let the group pass
+/// over events.
+pub const KEPT: [u64; 2] = [19, 251];
 
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 const SERVICE: &str = "shop";
@@ -99,8 +105,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn promises_hold_for_two_hundred_seeds() {
-        for seed in 0..200 {
+    fn promises_hold_for_two_hundred_seeds_and_those_that_broke_one() {
+        for seed in (0..200).chain(KEPT) {
             if let Err(failure) = simulate(seed) {
                 panic!("{failure}");
             }

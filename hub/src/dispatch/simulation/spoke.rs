@@ -17,6 +17,9 @@ use super::broken::{Broken, rule};
 use super::random::Random;
 use super::tables::Tables;
 
+/// Groups of the simulation.
+pub(super) const GROUPS: usize = 4;
+
 /// Requests that a spoke of the simulation has open at a time.
 const ASKED_MAX: usize = 24;
 
@@ -145,7 +148,7 @@ impl Spoke {
         if self.consumers.len() >= 3 {
             return;
         }
-        let which = random.below(4);
+        let which = random.below(GROUPS);
         let credit = [1, 2, 5, 40].get(random.below(4)).copied().unwrap_or(1);
         if let Ok(listener) = self.session.listen(group(which, credit)) {
             self.consumers.insert(listener, ());
@@ -203,10 +206,6 @@ impl Spoke {
 
     pub(super) fn holds(&self) -> usize {
         self.held.len()
-    }
-
-    pub(super) fn consumes(&self) -> bool {
-        self.consumers.keys().any(|listener| !self.leaving.contains(listener))
     }
 
     // ---- what it is told
@@ -347,7 +346,7 @@ impl Spoke {
 /// What the application makes of an event. Some events are poison: they fail always.
 fn verdict(event: &Event, random: &mut Random, temper: Temper) -> Verdict {
     let fail = Verdict::Fail { reason: "poison".to_owned(), after_ms: None };
-    if event.position.0 % 23 == 0 {
+    if event.position.0.is_multiple_of(23) {
         return fail;
     }
     if temper == Temper::Diligent {

@@ -7,7 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use db::{Group, GroupId, GroupWish, Matching, Outcome, Retry, Run, SettledRun, Settlements, Slot, Wanted};
+use db::{
+    Group, GroupId, GroupWish, Matching, OrphanRun, Outcome, Retry, Run, SettledRun, Settlements, Slot,
+    Wanted,
+};
 use proto::limits::SLOTS_PER_GROUP;
 use proto::message::{Appended, Scope, Stored, Wait};
 use proto::{
@@ -49,6 +52,7 @@ pub(super) struct Tables {
     ids: BTreeMap<EventId, (Position, Version, [u8; 16])>,
     versions: BTreeMap<(Domain, Pid), Version>,
     pub(super) deleted: BTreeSet<Position>,
+    orphans: BTreeSet<Position>,
     pub(super) groups: BTreeMap<u32, GroupRows>,
 }
 
@@ -199,7 +203,7 @@ impl Tables {
         let events: Vec<_> = self.events().filter(fits).take(limit).cloned().collect();
         let full = events.len() == limit;
         let last = events.last().map(|event| event.position).filter(|_| full);
-        Matching { events, through: last.unwrap_or(self.head()) }
+        Matching { events, through: last.unwrap_or_else(|| self.head()) }
     }
 
     /// The first event that a wait is for.
@@ -210,6 +214,15 @@ impl Tables {
                 && event.position > wait.after
                 && wait.names.matches(&event.name)
         })
+    }
+
+    /// Records events that nobody wanted.
+    pub(super) fn orphans(&mut self, runs: &[OrphanRun]) -> Result<(), Broken> {
+        for position in runs.iter().flat_map(|run| run.first.0..=run.last.0).map(Position) {
+            let new = self.orphans.insert(position);
+            rule(new && position <= self.head(), "an event is an orphan once", || format!("{position}"))?;
+        }
+        Ok(())
     }
 
     /// Records outcomes, all or none; `Ok(false)` if a slot is not the writer's in its epoch.

@@ -7,6 +7,7 @@ use db::{GroupId, Outcome, Settlements};
 use proto::report::DeliveryState;
 use proto::{Attempt, Event, Order, Position};
 
+use super::super::connection::ConnectionId;
 use super::super::desk::Desk;
 use super::super::group::{Ended, MemberKey};
 use super::RULES;
@@ -20,6 +21,8 @@ pub(super) struct Watch {
     out: BTreeMap<(GroupId, Position), (MemberKey, Attempt)>,
     /// How often each event went out.
     tries: BTreeMap<(GroupId, Position), u32>,
+    /// How often each event failed by an answer.
+    failed: BTreeMap<(GroupId, Position), u32>,
     /// What was answered for good.
     accepted: BTreeMap<(GroupId, Position), Ended>,
 }
@@ -97,8 +100,43 @@ impl Watch {
         rule(holder == Some((member, attempt)), "only the holder's answer to its attempt counts", || {
             format!("{ended:?} of {member:?} for attempt {attempt} of {position}, which {holder:?} has")
         })?;
-        if matches!(ended, Ended::Succeeded | Ended::Parked) {
-            self.accepted.insert(place, ended);
+        match ended {
+            Ended::Succeeded | Ended::Parked => drop(self.accepted.insert(place, ended)),
+            Ended::Failed => *self.failed.entry(place).or_default() += 1,
+            Ended::Stale | Ended::Released | Ended::Progressing => {}
+        }
+        Ok(())
+    }
+
+    /// A connection is gone: nothing is with its members any more.
+    pub(super) fn gone(&self, desk: &Desk, tables: &Tables, connection: ConnectionId) -> Result<(), Broken> {
+        let of_it = self.out.iter().filter(|(_, (member, _))| member.connection == connection);
+        for ((group, position), _) in of_it {
+            let Some(event) = tables.event(*position) else { continue };
+            let held = match state(desk, *group, event) {
+                Some(DeliveryState::InFlight { .. }) => {
+                    desk.holder(*group, *position).is_some_and(|member| member.connection == connection)
+                }
+                _ => false,
+            };
+            rule(!held, "a connection that is gone holds nothing", || {
+                format!("{position} of group {group} is with {}", connection.0)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The hub has stopped in order: the tables know every failure that it was told of.
+    pub(super) fn stopped(&self, tables: &Tables) -> Result<(), Broken> {
+        for ((group, position), failures) in &self.failed {
+            let Some(rows) = tables.groups.get(&group.0) else { continue };
+            if rows.settled.contains_key(position) || tables.deleted.contains(position) {
+                continue;
+            }
+            let known = rows.retries.get(position).map_or(0, |retry| retry.attempts.0);
+            rule(known >= *failures, "failures survive a stop of the hub", || {
+                format!("{position} of group {group} failed {failures} times, recorded are {known}")
+            })?;
         }
         Ok(())
     }
@@ -140,6 +178,7 @@ impl Watch {
     pub(super) fn dropped(&mut self, group: GroupId) {
         self.out.retain(|(of, _), _| *of != group);
         self.tries.retain(|(of, _), _| *of != group);
+        self.failed.retain(|(of, _), _| *of != group);
         self.accepted.retain(|(of, _), _| *of != group);
     }
 }

@@ -1,25 +1,24 @@
 //! The world around the hub: spokes, wires, time and everything that goes wrong, one random step
 //! after the other, then a calm in which everything that is owed has to come.
 
+mod calm;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use proto::Timestamp;
 
 use super::super::connection::ConnectionId;
-use super::broken::{Broken, rule};
+use super::broken::Broken;
 use super::hub::Hub;
 use super::random::Random;
-use super::spoke::{Spoke, Temper, group};
+use super::spoke::{Spoke, Temper};
 use super::tables::Tables;
 use super::wire::Wire;
 use super::{Failure, Figures};
 
 /// Spokes of a world.
 const SPOKES: usize = 4;
-
-/// Rounds of the calm after which what has not come never comes.
-const CALM_ROUNDS: usize = 4_000;
 
 /// Steps that a failure tells of.
 const TRAIL: usize = 80;
@@ -111,17 +110,18 @@ impl World {
                     hub.tell_commit(now);
                 }
             }
-            19 => self.time_passes(),
+            19 => self.time_passes()?,
             _ => self.push(which),
         }
         self.turn()
     }
 
     fn with_spoke(&mut self, which: usize, act: impl FnOnce(&mut Spoke, &mut Self)) {
-        if which < self.spokes.len() {
-            let mut spoke = std::mem::replace(&mut self.spokes[which], Spoke::new());
-            act(&mut spoke, self);
-            self.spokes[which] = spoke;
+        let Some(spoke) = self.spokes.get_mut(which) else { return };
+        let mut taken = std::mem::replace(spoke, Spoke::new());
+        act(&mut taken, self);
+        if let Some(spoke) = self.spokes.get_mut(which) {
+            *spoke = taken;
         }
     }
 
@@ -212,6 +212,7 @@ impl World {
         }
         hub.sweep(&self.tables)?;
         hub.write(usize::MAX, &mut self.tables, self.now)?;
+        hub.watch.stopped(&self.tables)?;
         self.wires.values_mut().for_each(|wire| wire.cut = true);
         Ok(())
     }
@@ -254,8 +255,7 @@ impl World {
         let Some(connection) = spoke.link else { return Ok(()) };
         let Some(wire) = self.wires.get_mut(&connection) else { return Ok(()) };
         if wire.cut {
-            self.notice(which, connection);
-            return Ok(());
+            return self.notice(which, connection);
         }
         let mut payload = Vec::new();
         for _ in 0..4 {
@@ -283,15 +283,16 @@ impl World {
     }
 
     /// One end or the other finds out that the link is gone.
-    fn notice(&mut self, which: usize, connection: ConnectionId) {
+    fn notice(&mut self, which: usize, connection: ConnectionId) -> Result<(), Broken> {
         if self.random.once_in(2) {
             if let Some(hub) = &mut self.hub {
-                hub.gone(connection);
+                hub.gone(connection, &self.tables)?;
             }
             self.note(|| format!("the hub sees that connection {} is gone", connection.0));
         } else {
             self.disconnect(which);
         }
+        Ok(())
     }
 
     fn disconnect(&mut self, which: usize) {
@@ -356,14 +357,14 @@ impl World {
         }
     }
 
-    fn time_passes(&mut self) {
+    fn time_passes(&mut self) -> Result<(), Broken> {
         let millis = if self.random.once_in(12) { 1_500 } else { 30 };
         self.now += Duration::from_millis(u64::try_from(self.random.below(millis)).unwrap_or(0));
-        self.timers();
+        self.timers()
     }
 
     /// Sessions do what is due.
-    fn timers(&mut self) {
+    fn timers(&mut self) -> Result<(), Broken> {
         for which in 0..SPOKES {
             let late = self
                 .spokes
@@ -373,124 +374,15 @@ impl World {
                 self.disconnect(which);
             }
         }
-        let Some(hub) = &mut self.hub else { return };
+        let Some(hub) = &mut self.hub else { return Ok(()) };
         let now = self.now;
         let late = |end: &mut super::hub::End| end.session.handle_timeout(now).is_err();
         let gone: Vec<_> = hub.ends.iter_mut().filter_map(|(id, end)| late(end).then_some(*id)).collect();
         for connection in gone {
-            hub.gone(connection);
+            hub.gone(connection, &self.tables)?;
             if let Some(wire) = self.wires.get_mut(&connection) {
                 wire.cut = true;
             }
-        }
-    }
-
-    // ---- the calm
-
-    /// Nothing goes wrong any more: everything that is owed comes, and then everything is settled.
-    fn calm(&mut self) -> Result<(), Broken> {
-        self.note(|| "calm".to_owned());
-        if self.hub.is_none() {
-            self.start_hub();
-        }
-        let mut owed = None;
-        for round in 0..CALM_ROUNDS {
-            self.calm_round()?;
-            // The groups that are there have to have a member each.
-            if round == 20 {
-                self.staff();
-            }
-            owed = self.owed();
-            if round > 30 && owed.is_none() {
-                return self.after_the_calm();
-            }
-        }
-        rule(owed.is_none(), "what is owed comes in the end", || owed.unwrap_or_default())
-    }
-
-    fn calm_round(&mut self) -> Result<(), Broken> {
-        for which in 0..SPOKES {
-            let gone = self
-                .spokes
-                .get(which)
-                .and_then(|spoke| self.wires.get(&spoke.link?).filter(|wire| wire.cut).and(spoke.link));
-            if let Some(connection) = gone {
-                if let Some(hub) = &mut self.hub {
-                    hub.gone(connection);
-                }
-                self.disconnect(which);
-            }
-            self.connect(which);
-            self.with_spoke(which, |spoke, world| {
-                for _ in 0..spoke.holds() {
-                    spoke.answer(&mut world.random, Temper::Diligent);
-                }
-                spoke.give_back(&mut world.random, Temper::Diligent);
-            });
-            self.push(which);
-            self.talk(which)?;
-            if let Some(wire) = self.spokes.get(which).and_then(|spoke| self.wires.get_mut(&spoke.link?)) {
-                wire.to_hub.flow_all();
-                wire.to_spoke.flow_all();
-            }
-            self.hear(which)?;
-        }
-        let Some(hub) = &mut self.hub else { return Ok(()) };
-        // Ends of links that nobody has any more are noticed by their silence.
-        hub.write(usize::MAX, &mut self.tables, self.now)?;
-        hub.tell_commit(self.now);
-        for work in std::mem::take(&mut hub.work) {
-            hub.finish(work, 100, &self.tables, self.now);
-        }
-        hub.turn(&self.tables, self.now)?;
-        let wake = hub.wake_at(self.now).saturating_sub(self.now);
-        self.now += wake.clamp(Duration::from_millis(1), Duration::from_millis(400));
-        self.timers();
-        self.turn()
-    }
-
-    /// Every group that was ever made gets a member.
-    fn staff(&mut self) {
-        for which in 0..SPOKES {
-            if let Some(spoke) = self.spokes.get_mut(which) {
-                let _full = spoke.session.listen(group(which, 8));
-            }
-        }
-    }
-
-    /// What has not come yet.
-    fn owed(&self) -> Option<String> {
-        for rows in self.tables.groups.values() {
-            let open = self
-                .tables
-                .events()
-                .find(|event| rows.wants(event) && !rows.settled.contains_key(&event.position));
-            if let Some(event) = open {
-                let state =
-                    self.hub.as_ref().and_then(|hub| super::watch::state(&hub.desk, rows.group.id, event));
-                return Some(format!(
-                    "group {} of {} has not settled {}: {state:?}",
-                    rows.group.name, rows.group.topic.domain, event.position
-                ));
-            }
-        }
-        self.spokes.iter().find_map(|spoke| spoke.owed(&self.tables))
-    }
-
-    /// A stop in order leaves nothing to read again.
-    fn after_the_calm(&mut self) -> Result<(), Broken> {
-        self.stop()?;
-        let head = self.tables.head();
-        for rows in self.tables.groups.values() {
-            self.figures.settled += rows.settled.len();
-            let behind = rows.group.slots.iter().find(|slot| slot.cursor < head);
-            rule(behind.is_none(), "after a stop in order every cursor is at the end", || {
-                format!("{behind:?} of group {}, the log ends at {head}", rows.group.name)
-            })?;
-            let left = rows.retries.keys().find(|position| !self.tables.deleted.contains(position));
-            rule(left.is_none(), "what is settled leaves no retry behind", || {
-                format!("{left:?} of {:?}", rows.retries)
-            })?;
         }
         Ok(())
     }

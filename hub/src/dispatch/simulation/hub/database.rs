@@ -1,0 +1,207 @@
+//! What the database and the writer say to a simulated hub, in whatever order the world likes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use db::{Committed, GroupId, GroupWish, Wanted};
+use proto::message::{Consume, Offer, Reply, Scope};
+use proto::{Event, Refusal, RequestId, ServiceName};
+
+use super::super::super::connection::ConnectionId;
+use super::super::super::group::{MemberKey, Recovered};
+use super::super::super::handle::Outgoing;
+use super::super::SERVICE;
+use super::super::broken::Broken;
+use super::super::tables::Tables;
+use super::{Hub, Job, Work};
+
+impl Hub {
+    /// One batch of the writer, and what it leaves to be told.
+    pub(in crate::dispatch::simulation) fn write(
+        &mut self,
+        jobs: usize,
+        tables: &mut Tables,
+        now: Duration,
+    ) -> Result<(), Broken> {
+        let mut new = Vec::new();
+        for _ in 0..jobs {
+            let Some(job) = self.queue.pop_front() else { break };
+            match job {
+                Job::Append { connection, id, events, offer } => {
+                    let outcome = tables.append(&events, publisher(&offer).as_ref(), self.at(now));
+                    let outcome = outcome.map(|(appended, stored)| {
+                        new.extend(stored);
+                        Reply::Appended(appended)
+                    });
+                    self.work.push(Work::Reply { connection, id, outcome });
+                }
+                Job::Settle(settlements) => {
+                    self.watch.recorded(&settlements)?;
+                    let held = tables.settle(&settlements)?;
+                    self.work.push(Work::Settled { group: settlements.group, held });
+                }
+                Job::Orphans(runs) => {
+                    tables.orphans(&runs)?;
+                    self.work.push(Work::OrphansDone);
+                }
+                Job::Group { id, wish, member } => {
+                    let group = GroupWish {
+                        name: wish.group.clone(),
+                        topic: wish.topic.clone(),
+                        start: wish.start,
+                        order: wish.order,
+                    };
+                    let group = Box::new(tables.group(&group, self.life));
+                    self.work.push(Work::Group { id, wish, member, group });
+                }
+                Job::Delete { connection, id, position } => {
+                    if !new.is_empty() {
+                        self.commits.push_back(Committed::Events(std::mem::take(&mut new)));
+                    }
+                    tables.delete(position);
+                    self.commits.push_back(Committed::Deleted(vec![position]));
+                    self.work.push(Work::Reply { connection, id, outcome: Ok(Reply::Changed(1)) });
+                }
+            }
+        }
+        if !new.is_empty() {
+            self.commits.push_back(Committed::Events(new));
+        }
+        Ok(())
+    }
+
+    /// Tells the dispatcher of the next commit.
+    pub(in crate::dispatch::simulation) fn tell_commit(&mut self, now: Duration) {
+        match self.commits.pop_front() {
+            Some(Committed::Events(events)) => {
+                for (way, event) in self.waits.committed(&events) {
+                    self.told(way, event);
+                }
+                self.desk.committed(events, self.at(now));
+            }
+            Some(Committed::Missed { head }) => {
+                for (connection, id) in self.waits.missed() {
+                    let Some(waiting) = self.waiting.get_mut(&(connection, id)) else { continue };
+                    waiting.looked = false;
+                    let wait = waiting.wait.clone();
+                    let _full = self.waits.add(wait.clone(), (connection, id));
+                    self.work.push(Work::Look { connection, id, wait: Box::new(wait) });
+                }
+                self.desk.missed(head);
+            }
+            Some(Committed::Deleted(positions)) => self.desk.deleted(&positions),
+            None => {}
+        }
+    }
+
+    /// The queue of commits was full: what it held has to be read from the tables.
+    pub(in crate::dispatch::simulation) fn miss_commits(&mut self, tables: &Tables) {
+        let deleted: Vec<_> =
+            self.commits.drain(..).filter(|commit| matches!(commit, Committed::Deleted(_))).collect();
+        self.commits.push_back(Committed::Missed { head: tables.head() });
+        self.commits.extend(deleted);
+    }
+
+    fn told(&mut self, (connection, id): (ConnectionId, RequestId), event: Arc<Event>) {
+        let Some(waiting) = self.waiting.get_mut(&(connection, id)) else { return };
+        if waiting.looked {
+            self.work.push(Work::Told { connection, id, event });
+        } else {
+            waiting.told = Some(event);
+        }
+    }
+
+    /// Ends one thing that went on outside the dispatcher.
+    pub(in crate::dispatch::simulation) fn finish(
+        &mut self,
+        work: Work,
+        page: usize,
+        tables: &Tables,
+        now: Duration,
+    ) {
+        let at = self.at(now);
+        match work {
+            Work::Load { reader, wanted, after, limit } => {
+                let limit = page.min(usize::try_from(limit).unwrap_or(usize::MAX));
+                let found = tables.matching(&wanted, after, limit.max(1));
+                self.desk.loaded(reader, after, &found, at, &mut self.effects);
+            }
+            Work::Fetch { group, pid, position } => {
+                let wanted =
+                    Wanted { topic: self.desk.topic(group), scope: Scope::Published, pid: Some(pid) };
+                let found = tables.matching(&wanted, position.previous(), page.clamp(1, 16));
+                self.desk.fetched(group, position, &found.events);
+            }
+            Work::Settled { group, held: true } => self.desk.flushed(group, &mut self.effects),
+            Work::Settled { group, held: false } => self.lost(group),
+            Work::OrphansDone => self.desk.orphans_flushed(),
+            Work::Group { id, wish, member, group } => self.joined(id, &wish, member, *group, now),
+            Work::Reply { connection, id, outcome } => self.reply(connection, id, outcome),
+            Work::Look { connection, id, wait } => {
+                let Some(waiting) = self.waiting.get_mut(&(connection, id)) else { return };
+                waiting.looked = true;
+                let found = tables.first(&wait).cloned().or_else(|| waiting.told.take());
+                if let Some(event) = found {
+                    self.answer_wait(connection, id, event);
+                }
+            }
+            Work::Told { connection, id, event } => self.answer_wait(connection, id, event),
+        }
+    }
+
+    fn answer_wait(&mut self, connection: ConnectionId, id: RequestId, event: Arc<Event>) {
+        if self.waiting.remove(&(connection, id)).is_some() {
+            self.reply(connection, id, Ok(Reply::Waited(Some(event))));
+        }
+    }
+
+    fn joined(
+        &mut self,
+        id: RequestId,
+        wish: &Consume,
+        member: MemberKey,
+        group: Result<Recovered, Refusal>,
+        now: Duration,
+    ) {
+        let outcome = match group {
+            _ if !self.consumers.contains_key(&member) => Err(Refusal::Stopping),
+            Err(refusal) => {
+                self.consumers.remove(&member);
+                Err(refusal)
+            }
+            Ok(recovered) => {
+                let (group, after) = (recovered.group.id, recovered.group.start_after);
+                self.desk.add_group(recovered, self.at(now));
+                let label = Arc::from(format!("{}/{}", SERVICE, member.connection.0));
+                if self.desk.join(group, member, label, wish.credit) {
+                    self.consumers.insert(member, Some(group));
+                    Ok(Reply::Listening { after })
+                } else {
+                    self.consumers.remove(&member);
+                    Err(Refusal::Stopping)
+                }
+            }
+        };
+        self.reply(member.connection, id, outcome);
+    }
+
+    /// The group is not this hub's any more: its members have to come again.
+    fn lost(&mut self, group: GroupId) {
+        self.desk.drop_group(group);
+        self.watch.dropped(group);
+        let members: Vec<_> =
+            self.consumers.iter().filter(|(_, of)| **of == Some(group)).map(|(&key, _)| key).collect();
+        for member in members {
+            self.consumers.remove(&member);
+            let refusal = Refusal::Unavailable { reason: "the group has gone to another hub".to_owned() };
+            self.send(member.connection, Outgoing::Dropped { listener: member.listener, refusal });
+        }
+    }
+}
+
+fn publisher(offer: &Offer) -> Option<ServiceName> {
+    match offer {
+        Offer::Publish => ServiceName::parse(SERVICE).ok(),
+        Offer::Persist | Offer::Restore(_) => None,
+    }
+}
