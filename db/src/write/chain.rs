@@ -4,7 +4,7 @@
 //! Chains that only append share the commit of a batch. The others change rows that only whoever holds the
 //! head's lock may change, and have a transaction of their own.
 
-use proto::message::{Appended, Link, Stored};
+use proto::message::{Appended, Link};
 use proto::{Position, Refusal, Version};
 use sqlx::Error;
 
@@ -98,9 +98,9 @@ impl Chain {
         self.effects.append.expectations.clear();
     }
 
-    /// A chain that was recorded has stored its events; if they are new, another one was.
-    pub(crate) fn check_recorded(&self, appended: &[Appended]) -> Result<(), Refusal> {
-        if self.recorded && appended.iter().any(|appended| appended.stored == Stored::Now) {
+    /// A chain that was recorded has stored its events; if `new` ones are to be stored, another one was.
+    pub(crate) fn check_recorded(&self, new: usize) -> Result<(), Refusal> {
+        if self.recorded && new > 0 {
             let (group, position) = (self.settlement.group, self.settles().unwrap_or_default());
             let reason =
                 format!("position {position} of group {group} is settled already, with other effects");
@@ -182,7 +182,7 @@ impl Change for Chain {
         let (mut decision, mut versions) = decide(session, log.end(), append).await?;
         let outcome = decision.outcomes.pop().unwrap_or_else(|| Ok(Vec::new()));
         let appended = outcome.map_err(|refusal| Trouble::Unfit(0, refusal))?;
-        chain.check_recorded(&appended).map_err(|refusal| Trouble::Unfit(0, refusal))?;
+        chain.check_recorded(decision.new.len()).map_err(|refusal| Trouble::Unfit(0, refusal))?;
         let new: Vec<_> = decision.new.iter().map(|(_, at)| *at).collect();
         let mut events = std::mem::take(&mut chain.effects.append.events);
         let mut at = 0..;

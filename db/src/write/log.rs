@@ -418,10 +418,11 @@ async fn find_recorded(session: &mut Session, batch: &mut Batch) -> Result<(), E
 }
 
 fn check_recorded(batch: &Batch, decision: &Decision) -> Result<(), Trouble> {
-    let outcomes = decision.outcomes.iter().skip(batch.appends.len());
-    for (place, (asked, outcome)) in batch.chains.iter().zip(outcomes).enumerate() {
-        let Ok(appended) = outcome else { continue };
-        asked.work.check_recorded(appended).map_err(|refusal| Trouble::UnfitChain(place, refusal))?;
+    let first = batch.appends.len();
+    for (place, asked) in batch.chains.iter().enumerate().filter(|(_, asked)| asked.work.recorded) {
+        // Not by who stored what: what a commit of unknown outcome stored was stored by this chain.
+        let new = decision.new.iter().filter(|(request, _)| *request == first + place).count();
+        asked.work.check_recorded(new).map_err(|refusal| Trouble::UnfitChain(place, refusal))?;
     }
     Ok(())
 }
