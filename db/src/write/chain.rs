@@ -255,6 +255,9 @@ async fn decide(
 }
 
 #[cfg(test)]
+mod cost;
+
+#[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
