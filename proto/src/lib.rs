@@ -12,6 +12,7 @@ pub mod filter;
 pub mod name;
 pub mod number;
 
+pub mod chain;
 pub mod enrol;
 pub mod message;
 pub mod read;

@@ -71,7 +71,10 @@ mod link;
 mod testing;
 
 pub use append::AppendBuilder;
-pub use consumer::{Consumer, ConsumerBuilder, ConsumerMap, Consumers, Delivery, DeliveryStream, Failure};
+pub use consumer::{
+    ChainError, Consumer, ConsumerBuilder, ConsumerMap, Consumers, Delivery, DeliveryStream, EffectError,
+    Failure,
+};
 pub use error::{ClosedReason, ConnectError, ListenError, PublishError, RequestError};
 pub use ids::{generate_id, generate_pid};
 pub use listing::{Listing, LogPage};
@@ -83,11 +86,12 @@ pub use subscription::{EventStream, Subscription, Told};
 pub use wait::{PublishAndWait, Wait, WaitError};
 
 /// The words of the protocol that this crate's methods speak in.
+pub use proto::chain::{Which, child_id};
 pub use proto::message::{Appended, Link, Stored, Welcome};
 pub use proto::read::More;
 pub use proto::report::{DeliveryState, DeliveryStory, EventStory, GroupReport};
 pub use proto::{
     Attempt, Cpid, Data, Domain, Eid, Event, EventError, EventId, EventName, Expected, GroupName, HubId,
-    Metadata, NameError, NewEvent, Pid, Position, Refusal, ServiceName, Start, Timestamp, TimestampError,
-    Version,
+    Metadata, NameError, NewEvent, Pid, Position, Refusal, ScheduleKey, ServiceName, Start, Timestamp,
+    TimestampError, Version,
 };

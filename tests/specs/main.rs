@@ -11,6 +11,7 @@
 )]
 
 mod bad_input;
+mod chains;
 mod conformance;
 mod delivery;
 mod hostile;

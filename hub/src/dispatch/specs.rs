@@ -1,5 +1,7 @@
 //! What the desk promises, driven through its inputs and effects without a clock or a table.
 
+mod chains;
+
 use std::sync::Arc;
 use std::time::Duration;
 
