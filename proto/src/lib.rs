@@ -23,6 +23,9 @@ pub mod session;
 
 pub use event::{Cpid, Data, Event, EventError, Metadata, NewEvent, slot};
 pub use filter::{Expectation, Expected, NameFilter, Order, Start, Topic};
-pub use name::{Domain, Eid, EventId, EventName, GroupName, HubId, NameError, Pid, ScheduleKey, ServiceName};
+pub use name::{
+    Domain, Eid, EventId, EventName, GroupName, HubId, NameError, Pid, ProjectionName, ScheduleKey,
+    ServiceName,
+};
 pub use number::{Attempt, ListenerId, Position, RequestId, Timestamp, TimestampError, Version};
 pub use refusal::Refusal;

@@ -216,6 +216,10 @@ text_type! {
     /// What a schedule is found again by: of all schedules with the same key one can be pending.
     ScheduleKey, "the schedule key", NAME_CHARS_MAX, check
 }
+text_type! {
+    /// A projection: what its checkpoint is found again by. The hub never hears it.
+    ProjectionName, "the projection", NAME_CHARS_MAX, check
+}
 
 /// `*` stands for every name in filters, so no event may bear it.
 fn check_event_name(what: &'static str, text: &str, max: usize) -> Result<(), NameError> {

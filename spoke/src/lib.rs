@@ -62,6 +62,7 @@ mod read;
 mod wait;
 
 mod consumer;
+mod projection;
 mod subscription;
 
 mod identity;
@@ -76,6 +77,13 @@ pub use error::{ClosedReason, ConnectError, ListenError, PublishError, RequestEr
 pub use ids::{generate_id, generate_pid};
 pub use listing::{Listing, LogPage};
 pub use options::{OptionsError, SpokeOptions, default_data_folder};
+pub use projection::{
+    ApplyError, Build, Checkpoint, Closure, Ended, Generation, Generations, Phase, Progress, Projection,
+    ProjectionBuilder, ProjectionError, ProjectionStore, Projector, ReachError, Standing, Step, Switched,
+    projector,
+};
+#[cfg(feature = "sql")]
+pub use projection::{MySqlStore, SqliteStore};
 pub use read::EventlogReader;
 pub use spoke::{CloseError, Spoke};
 pub use state::{StateError, compose_state};
@@ -88,6 +96,6 @@ pub use proto::read::More;
 pub use proto::report::{DeliveryState, DeliveryStory, EventStory, GroupReport};
 pub use proto::{
     Attempt, Cpid, Data, Domain, Eid, Event, EventError, EventId, EventName, Expected, GroupName, HubId,
-    Metadata, NameError, NewEvent, Pid, Position, Refusal, ServiceName, Start, Timestamp, TimestampError,
-    Version,
+    Metadata, NameError, NewEvent, Pid, Position, ProjectionName, Refusal, ServiceName, Start, Timestamp,
+    TimestampError, Version,
 };

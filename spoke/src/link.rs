@@ -34,6 +34,7 @@ use tracing::Instrument;
 use crate::error::{AskError, ClosedReason, ConnectError};
 use crate::options::SpokeOptions;
 
+pub(crate) use backoff::Backoff;
 pub(crate) use inbox::{Arrival, Inbox, Signals, Taken};
 pub(crate) use window::Weight;
 
