@@ -71,6 +71,11 @@ mod link;
 #[cfg(test)]
 mod testing;
 
+/// The guide, whose examples are compiled.
+#[cfg(all(doctest, feature = "sql"))]
+#[doc = include_str!("../../docs/projections.md")]
+struct Guide;
+
 pub use append::AppendBuilder;
 pub use consumer::{Consumer, ConsumerBuilder, ConsumerMap, Consumers, Delivery, DeliveryStream, Failure};
 pub use error::{ClosedReason, ConnectError, ListenError, PublishError, RequestError};

@@ -11,10 +11,12 @@
 )]
 
 mod bad_input;
+mod chain;
 mod conformance;
 mod delivery;
 mod hostile;
 mod plans;
 mod process;
+mod projection;
 mod tidy;
 mod waiting;

@@ -109,6 +109,14 @@ impl Reporter {
         }
     }
 
+    /// The store was restored: what came after this place is to be applied again.
+    pub(super) fn back_to(&self, position: Position) {
+        self.progress.send_modify(|progress| {
+            progress.applied = position;
+            progress.phase = Phase::CatchingUp;
+        });
+    }
+
     /// So many events more are applied, and nothing is missing up to `position`.
     #[expect(clippy::cast_precision_loss, reason = "a rate is for people")]
     pub(super) fn applied(&mut self, position: Position, events: usize) {
@@ -116,7 +124,7 @@ impl Reporter {
         let rated = elapsed >= RATE_OVER;
         let counted = self.counted;
         self.progress.send_modify(|progress| {
-            progress.applied = position;
+            progress.applied = progress.applied.max(position);
             progress.head = progress.head.max(position);
             progress.events = progress.events.saturating_add(u64::try_from(events).unwrap_or(u64::MAX));
             if rated {

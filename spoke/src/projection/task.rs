@@ -337,6 +337,7 @@ impl<S: ProjectionStore, P: Projector<S::Transaction>> Task<S, P> {
                 warn!(at = %self.at, %position, "the checkpoint went back; reading again from there");
                 self.memory = Memory { switching: self.memory.switching.take(), ..Memory::default() };
                 (self.at, self.through) = (position, position);
+                self.reporter.back_to(position);
                 Flow::Reopen
             }
             Place::At(position) => {
@@ -352,6 +353,7 @@ impl<S: ProjectionStore, P: Projector<S::Transaction>> Task<S, P> {
     fn moved(&mut self, position: Position) {
         self.at = position;
         self.through = self.through.max(position);
+        self.reporter.applied(position, 0);
         self.memory.marked_at = Some(Instant::now());
         self.memory.pending.retain(|event| event.position > position);
         self.memory.pending_bytes = self.memory.pending.iter().map(|event| event.data.as_str().len()).sum();

@@ -259,10 +259,8 @@ async fn a_checkpoint_that_went_back_is_read_again_from_there() {
     for position in 2..=4 {
         link.push(listener, position).await;
     }
-    // It was at 4 before in the eyes of those who wait, so the rows are what is looked at.
-    while store.applied(1) != [1, 2, 3, 4] {
-        tokio::task::yield_now().await;
-    }
+    projection.wait_for(Position(4), WITHIN).await.unwrap();
+    assert_eq!(store.applied(1), [1, 2, 3, 4]);
 }
 
 #[tokio::test]
