@@ -27,6 +27,11 @@ impl Source {
         self.link.welcome().incarnation
     }
 
+    /// Where the log ended when the newest connection was made.
+    pub(super) fn head_at_connect(&self) -> Position {
+        self.link.welcome().head
+    }
+
     /// Reads what comes after `after`, in place of what was read before.
     ///
     /// The position is said to the hub at once, so that another log refuses it.

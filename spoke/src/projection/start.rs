@@ -44,7 +44,9 @@ where
     let log = Log { incarnation, start_after: builder.start_after };
     let (build, checkpoint) = choose(&mut store, &builder.name, log, purpose).await?;
     let head = source.head().await?;
+    check(&build, checkpoint, source.incarnation(), head)?;
     source.open(checkpoint.position).await?;
+    // It may have been opened on another connection than that which told of the log.
     check(&build, checkpoint, source.incarnation(), head)?;
     let opened = open(&mut store, &mut projector, &build).await;
     opened.map_err(|error| ProjectionError::Open { build: build.clone(), reason: causes(&*error) })?;

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use proto::{Event, Position};
+use proto::{Event, Position, Refusal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -183,7 +183,7 @@ impl<S: ProjectionStore, P: Projector<S::Transaction>> Task<S, P> {
     async fn lost(&mut self, error: ListenError) -> Result<Flow, ProjectionError> {
         self.check_log()?;
         if !may_retry(&error) {
-            return Err(error.into());
+            return Err(self.over(error));
         }
         self.retry(error.to_string()).await;
         Ok(Flow::Reopen)
@@ -201,10 +201,22 @@ impl<S: ProjectionStore, P: Projector<S::Transaction>> Task<S, P> {
                     return self.check_log();
                 }
                 Err(error) if may_retry(&error) => self.retry(error.to_string()).await,
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(self.over(error)),
             }
         }
         Ok(())
+    }
+
+    /// What a subscription that cannot be opened again means.
+    fn over(&self, error: ListenError) -> ProjectionError {
+        let (head, build) = (self.source.head_at_connect(), self.applier.build.clone());
+        match error {
+            // A hub does not start where its log does not reach.
+            ListenError::Refused(Refusal::Invalid { .. }) if head < self.at => {
+                ProjectionError::AheadOfLog { build, position: self.at, head }
+            }
+            error => error.into(),
+        }
     }
 
     fn check_log(&self) -> Result<(), ProjectionError> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use eventflow_spoke::{
     ApplyError, Ended, Event, Generation, Phase, Position, Projection, ProjectionBuilder, ProjectionError,
-    Projector, Spoke, Start,
+    Projector, Refusal, Spoke, Start,
 };
 use proto::ListenerId;
 use proto::message::{Reply, Request};
@@ -57,6 +57,22 @@ async fn open(link: &mut HubLink, head: u64) -> (ListenerId, Start) {
             other => panic!("not asked for: {other:?}"),
         }
     }
+}
+
+/// Answers a projection's question for the end of the log, and nothing else.
+async fn tell_head(link: &mut HubLink, head: u64) {
+    let listener = loop {
+        let (id, request) = link.request().await;
+        match request {
+            Request::Subscribe(subscribe) => {
+                link.reply(id, Ok(Reply::Listening { after: Position(head) })).await;
+                break subscribe.listener;
+            }
+            _ => link.reply(id, Ok(Reply::Left)).await,
+        }
+    };
+    link.session.caught_up(listener, Position(head));
+    link.flush().await;
 }
 
 async fn run(spoke: &Spoke, link: &mut HubLink, store: &MemoryStore, head: u64) -> (Projection, ListenerId) {
@@ -163,7 +179,7 @@ async fn a_checkpoint_of_another_log_is_refused_with_what_to_do() {
     assert!(matches!(error, ProjectionError::OtherLog { kept: 1, found: 2, .. }), "{error}");
 
     let running = orders(&spoke).run(store.clone(), Recorder);
-    let (again, _) = tokio::join!(running, open(&mut link, 1));
+    let (again, ()) = tokio::join!(running, tell_head(&mut link, 1));
     let error = again.unwrap_err();
     assert!(matches!(error, ProjectionError::OtherLog { kept: 1, found: 2, .. }), "{error}");
     assert!(error.to_string().contains("rebuild"), "{error}");
@@ -188,9 +204,25 @@ async fn a_log_that_ends_before_the_checkpoint_is_refused() {
     projection.wait_for(Position(5), WITHIN).await.unwrap();
     projection.stop().await.unwrap();
     let running = orders(&spoke).run(store.clone(), Recorder);
-    let (again, _) = tokio::join!(running, open(&mut link, 4));
+    let (again, ()) = tokio::join!(running, tell_head(&mut link, 4));
     let error = again.unwrap_err();
     assert!(matches!(error, ProjectionError::AheadOfLog { head: Position(4), .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_log_that_has_lost_its_end_meanwhile_is_refused() {
+    let hub = FakeHub::start().await;
+    let (spoke, mut link) = hub.connect().await;
+    let store = MemoryStore::default();
+    let (mut projection, listener) = run(&spoke, &mut link, &store, 5).await;
+    link.push(listener, 5).await;
+    projection.wait_for(Position(5), WITHIN).await.unwrap();
+    drop(link);
+    let mut link = hub.accept().await;
+    let (id, _) = link.request().await;
+    link.reply(id, Err(Refusal::Invalid { reason: "the log ends before".to_owned() })).await;
+    let error = projection.ended().await.unwrap_err();
+    assert!(matches!(error, ProjectionError::AheadOfLog { position: Position(5), .. }), "{error}");
 }
 
 #[tokio::test]
