@@ -62,6 +62,7 @@ mod read;
 mod wait;
 
 mod consumer;
+mod projection;
 mod subscription;
 
 mod identity;
@@ -69,6 +70,11 @@ mod link;
 
 #[cfg(test)]
 mod testing;
+
+/// The guide, whose examples are compiled.
+#[cfg(all(doctest, feature = "sql"))]
+#[doc = include_str!("../../docs/projections.md")]
+struct Guide;
 
 pub use append::AppendBuilder;
 pub use consumer::{
@@ -79,6 +85,13 @@ pub use error::{ClosedReason, ConnectError, ListenError, PublishError, RequestEr
 pub use ids::{generate_id, generate_pid};
 pub use listing::{Listing, LogPage};
 pub use options::{OptionsError, SpokeOptions, default_data_folder};
+pub use projection::{
+    ApplyError, Build, Checkpoint, Closure, Ended, Generation, Generations, Phase, Progress, Projection,
+    ProjectionBuilder, ProjectionError, ProjectionStore, Projector, ReachError, Standing, Step, Switched,
+    projector,
+};
+#[cfg(feature = "sql")]
+pub use projection::{MySqlStore, SqliteStore};
 pub use read::EventlogReader;
 pub use spoke::{CloseError, Spoke};
 pub use state::{StateError, compose_state};
@@ -92,6 +105,6 @@ pub use proto::read::More;
 pub use proto::report::{DeliveryState, DeliveryStory, EventStory, GroupReport};
 pub use proto::{
     Attempt, Cpid, Data, Domain, Eid, Event, EventError, EventId, EventName, Expected, GroupName, HubId,
-    Metadata, NameError, NewEvent, Pid, Position, Refusal, ScheduleKey, ServiceName, Start, Timestamp,
-    TimestampError, Version,
+    Metadata, NameError, NewEvent, Pid, Position, ProjectionName, Refusal, ScheduleKey, ServiceName, Start,
+    Timestamp, TimestampError, Version,
 };

@@ -37,6 +37,7 @@ use crate::consumer::Told;
 use crate::error::{AskError, ClosedReason, ConnectError};
 use crate::options::SpokeOptions;
 
+pub(crate) use backoff::Backoff;
 pub(crate) use inbox::{Arrival, Inbox, Signals, Taken};
 pub(crate) use window::Weight;
 

@@ -12,11 +12,13 @@
 
 mod bad_input;
 mod chains;
+mod chain;
 mod conformance;
 mod delivery;
 mod hostile;
 mod outbox;
 mod plans;
 mod process;
+mod projection;
 mod tidy;
 mod waiting;

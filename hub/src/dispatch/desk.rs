@@ -265,6 +265,9 @@ impl Desk {
         if !self.closing {
             for feed in self.feeds.values_mut() {
                 feed_on(feed, &self.ring, &mut self.rooms, effects);
+                if expire {
+                    feed.tell_again(effects);
+                }
             }
         }
         effects.extend(self.orphans.flush(now).map(Effect::Orphans));
