@@ -11,8 +11,8 @@
 )]
 
 mod bad_input;
-mod chains;
 mod chain;
+mod chains;
 mod conformance;
 mod delivery;
 mod hostile;

@@ -166,6 +166,7 @@ async fn fill(database: &TestDatabase) {
         format!(
             "event_outbox (id, publisher, domain, pid, name, data, failed)
              {MANY} SELECT CONCAT('o', i), 'shop', 'd', 'p', 'n', '{{}}', CASE WHEN i % 10 = 0 THEN i END FROM r"
+        ),
         format!("projection (name, serving, newest) {MANY} SELECT CONCAT('p', i), 1, 1 FROM r"),
         format!(
             "projection_checkpoint (name, generation, position, incarnation, retired, updated)
@@ -194,9 +195,8 @@ async fn fill(database: &TestDatabase) {
         database
             .execute(
                 "ANALYZE TABLE event, event_eid, event_cpid, event_published, event_retry, event_parked,
-                 consumer_group, consumer_slot, certificate, event_scheduled, event_outbox, log, log_archive",
-                 consumer_group, consumer_slot, certificate, event_scheduled, log, log_archive,
-                 projection, projection_checkpoint, projection_skipped",
+                 consumer_group, consumer_slot, certificate, event_scheduled, event_outbox, log,
+                 log_archive, projection, projection_checkpoint, projection_skipped",
             )
             .await;
     }
