@@ -42,6 +42,14 @@ const MIGRATIONS: &[Migration] = &[
             include_str!("../../sql/mysql/migrations/0002_schedule.sql"),
         ),
     },
+    Migration {
+        version: 3,
+        name: "0003_group",
+        text: Statement::each(
+            include_str!("../../sql/sqlite/migrations/0003_group.sql"),
+            include_str!("../../sql/mysql/migrations/0003_group.sql"),
+        ),
+    },
 ];
 
 const CREATE: Statement = Statement::each(

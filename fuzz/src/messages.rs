@@ -75,7 +75,7 @@ fn request(choices: &mut Choices<'_>) -> Request {
 
 fn hub_message(choices: &mut Choices<'_>) -> HubMessage {
     let listener = choices.listener();
-    match choices.way(10) {
+    match choices.way(11) {
         0 => HubMessage::Welcome(Welcome {
             protocol: u16::from(choices.byte()),
             hub: HubId::parse("h").expect("h is a name"),
@@ -96,13 +96,14 @@ fn hub_message(choices: &mut Choices<'_>) -> HubMessage {
         6 => HubMessage::Dropped { listener, refusal: choices.refusal() },
         7 => HubMessage::Ping(choices.number()),
         8 => HubMessage::Pong(choices.number()),
+        9 => HubMessage::Deadline { listener, within_ms: choices.small() },
         _ => HubMessage::GoAway { reason: choices.text(), retry_after_ms: choices.small() },
     }
 }
 
 fn reply(choices: &mut Choices<'_>) -> Reply {
     let more = if choices.yes() { More::Maybe } else { More::No };
-    match choices.way(9) {
+    match choices.way(10) {
         0 => Reply::Appended(choices.some(appended)),
         1 => Reply::Listening { after: choices.position() },
         2 => Reply::Left,
@@ -116,6 +117,7 @@ fn reply(choices: &mut Choices<'_>) -> Reply {
         5 => Reply::Page(Page::Domains { domains: choices.some(Choices::domain), more }),
         6 => Reply::Changed(choices.number()),
         7 => Reply::Groups(choices.some(group_report)),
+        8 => Reply::GroupStatus(choices.some(Choices::group_status)),
         _ => Reply::Story(Box::new(EventStory {
             event: choices.maybe(|choices| (*choices.event()).clone()),
             position: choices.position(),
@@ -136,7 +138,8 @@ pub fn appended(choices: &mut Choices<'_>) -> Appended {
     }
 }
 
-fn group_report(choices: &mut Choices<'_>) -> GroupReport {
+/// What a group counts.
+pub fn group_report(choices: &mut Choices<'_>) -> GroupReport {
     GroupReport {
         group: choices.group(),
         domain: choices.domain(),
@@ -156,12 +159,13 @@ fn group_report(choices: &mut Choices<'_>) -> GroupReport {
 }
 
 fn delivery(choices: &mut Choices<'_>) -> DeliveryStory {
-    let state = match choices.way(6) {
+    let state = match choices.way(7) {
         0 => DeliveryState::Succeeded,
         1 => DeliveryState::InFlight { since: choices.time(), deadline: choices.time() },
         2 => DeliveryState::RetryAt { at: choices.time() },
         3 => DeliveryState::BlockedBy { id: choices.event_id(), position: choices.position() },
         4 => DeliveryState::NoCredit { members: choices.number() },
+        5 => DeliveryState::Paused { since: choices.time(), by: choices.text() },
         _ => DeliveryState::NotRead { before: choices.number() },
     };
     DeliveryStory {

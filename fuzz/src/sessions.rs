@@ -143,12 +143,13 @@ impl World {
 
     fn hub_wants(&mut self, choices: &mut Choices<'_>) {
         let listener = choices.listener();
-        match choices.way(8) {
+        match choices.way(9) {
             0..=2 => self.reply(choices),
             3 => self.hub.deliver(listener, Attempt(choices.small()), choices.event()),
             4 => self.hub.push(listener, choices.event()),
             5 => self.hub.caught_up(listener, choices.position()),
             6 => self.hub.dropped(listener, choices.refusal()),
+            7 => self.hub.deadline(listener, Duration::from_millis(choices.number())),
             _ if choices.way(8) == 0 => {
                 self.hub.go_away(choices.text(), Duration::from_millis(choices.number()))
             }
@@ -175,6 +176,7 @@ impl World {
             Request::Groups { .. } | Request::Group(_) => Ok(Reply::Groups(Vec::new())),
             Request::Story(_) => Err(choices.refusal()),
             Request::Wait(_) => Ok(Reply::Waited(None)),
+            Request::Manage(_) => Ok(Reply::GroupStatus(choices.some(Choices::group_status))),
         };
         self.hub.reply(id, outcome);
     }

@@ -13,7 +13,9 @@ pub mod name;
 pub mod number;
 
 pub mod enrol;
+pub mod group;
 pub mod message;
+pub mod priority;
 pub mod read;
 pub mod refusal;
 pub mod report;
@@ -23,6 +25,8 @@ pub mod session;
 
 pub use event::{Cpid, Data, Event, EventError, Metadata, NewEvent, slot};
 pub use filter::{Expectation, Expected, NameFilter, Order, Start, Topic};
+pub use group::{GroupSettings, ParkPolicy, SettingsChange};
 pub use name::{Domain, Eid, EventId, EventName, GroupName, HubId, NameError, Pid, ScheduleKey, ServiceName};
 pub use number::{Attempt, ListenerId, Position, RequestId, Timestamp, TimestampError, Version};
+pub use priority::Priority;
 pub use refusal::Refusal;

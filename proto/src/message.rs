@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::event::{Event, NewEvent};
 use crate::filter::{Expectation, Order, Start, Topic};
+use crate::group::{GroupCommand, GroupStatus};
 use crate::name::{Domain, EventId, GroupName, HubId, ServiceName};
 use crate::number::{Attempt, ListenerId, Position, RequestId, Timestamp, Version};
 use crate::read::{Page, Query};
@@ -107,6 +108,9 @@ pub enum Request {
     Story(EventId),
     /// Waits for an event of a process. Answered by [`Reply::Waited`], whenever that is.
     Wait(Wait),
+    /// Tells of groups or changes them. Answered by [`Reply::GroupStatus`] when the change is durable
+    /// and in force; of many groups, with the first of them.
+    Manage(GroupCommand),
 }
 
 /// A wish to be told of the first event of a process that has one of some names.
@@ -287,6 +291,13 @@ pub enum HubMessage {
         /// Milliseconds to wait before connecting again.
         retry_after_ms: u32,
     },
+    /// How long a consumer may keep deliveries from now on without an answer or a sign of progress.
+    Deadline {
+        /// Which consumer.
+        listener: ListenerId,
+        /// So many milliseconds.
+        within_ms: u32,
+    },
 }
 
 /// The hub's answer to Hello.
@@ -330,6 +341,8 @@ pub enum Reply {
     Story(Box<EventStory>),
     /// The event that was waited for, or none: the time is over.
     Waited(Option<Arc<Event>>),
+    /// How groups stand. After a removal: how they stood.
+    GroupStatus(Vec<GroupStatus>),
 }
 
 /// Where an appended event is.

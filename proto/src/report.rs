@@ -132,4 +132,11 @@ pub enum DeliveryState {
     BeforeStart,
     /// It is about to be pushed.
     Ready,
+    /// Its group or its process is paused.
+    Paused {
+        /// Since when.
+        since: Timestamp,
+        /// The service and instance that asked for it.
+        by: String,
+    },
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use eventflow_proto::enrol::{EnrolReply, EnrolRequest, Enrolled};
+use eventflow_proto::group::{GroupCommand, GroupPart, MembersFate};
 use eventflow_proto::message::{
     Answer, Appended, Consume, Hello, HubMessage, Link, Offer, Reply, Request, Scope, SpokeMessage, Stored,
     Subscribe, Verdict, Wait, Welcome,
@@ -11,10 +12,11 @@ use eventflow_proto::read::{More, Page, Query, Window};
 use eventflow_proto::report::{DeliveryState, DeliveryStory, EventStory, GroupReport};
 use eventflow_proto::{
     Attempt, Cpid, Data, Domain, Eid, Event, EventId, EventName, Expectation, Expected, GroupName, HubId,
-    ListenerId, Metadata, NameFilter, NewEvent, Order, Pid, Position, Refusal, RequestId, ServiceName, Start,
-    Timestamp, Topic, Version, wire,
+    ListenerId, Metadata, NameFilter, NewEvent, Order, ParkPolicy, Pid, Position, Refusal, RequestId,
+    ServiceName, Start, Timestamp, Topic, Version, wire,
 };
 
+use super::groups;
 use super::{Golden, golden};
 
 /// Everything, by type.
@@ -29,6 +31,7 @@ pub(crate) fn all() -> Vec<Golden> {
         refusals(),
         reports(),
         enrolment(),
+        groups::all(),
     ]
     .into_iter()
     .flatten()
@@ -64,6 +67,10 @@ pub(crate) fn enums() -> Vec<(&'static str, Refuses)> {
         ("Refusal", refuses::<Refusal>),
         ("DeliveryState", refuses::<DeliveryState>),
         ("EnrolReply", refuses::<EnrolReply>),
+        ("GroupCommand", refuses::<GroupCommand>),
+        ("GroupPart", refuses::<GroupPart>),
+        ("MembersFate", refuses::<MembersFate>),
+        ("ParkPolicy", refuses::<ParkPolicy>),
     ]
 }
 
@@ -118,6 +125,7 @@ fn requests() -> Vec<Golden> {
         golden("Request/Group", Request::Group(group())),
         golden("Request/Story", Request::Story(id())),
         golden("Request/Wait", Request::Wait(wait)),
+        golden("Request/Manage", Request::Manage(groups::command())),
     ]
 }
 
@@ -195,6 +203,7 @@ fn hub_messages() -> Vec<Golden> {
         golden("HubMessage/Ping", HubMessage::Ping(1)),
         golden("HubMessage/Pong", HubMessage::Pong(251)),
         golden("HubMessage/GoAway", HubMessage::GoAway { reason: "update".into(), retry_after_ms: 65_536 }),
+        golden("HubMessage/Deadline", HubMessage::Deadline { listener, within_ms: 60_000 }),
     ]
 }
 
@@ -210,6 +219,7 @@ fn replies() -> Vec<Golden> {
         golden("Reply/Groups", Reply::Groups(vec![group_report()])),
         golden("Reply/Story", Reply::Story(Box::new(story()))),
         golden("Reply/Waited", Reply::Waited(Some(Arc::new(event())))),
+        golden("Reply/GroupStatus", Reply::GroupStatus(vec![groups::status()])),
         golden("Stored/Now", Stored::Now),
         golden("Stored/Before", Stored::Before),
         golden("Page/Events", events),
@@ -254,6 +264,7 @@ fn reports() -> Vec<Golden> {
         golden("DeliveryState/NotRead", DeliveryState::NotRead { before: 500 }),
         golden("DeliveryState/BeforeStart", DeliveryState::BeforeStart),
         golden("DeliveryState/Ready", DeliveryState::Ready),
+        golden("DeliveryState/Paused", DeliveryState::Paused { since, by: "eventflow-cli/1".into() }),
     ]
 }
 
@@ -301,7 +312,7 @@ fn event() -> Event {
     }
 }
 
-fn group_report() -> GroupReport {
+pub(crate) fn group_report() -> GroupReport {
     GroupReport {
         group: group(),
         domain: domain(),
@@ -351,11 +362,11 @@ fn id() -> EventId {
     EventId::parse("0199c2f0-0000-7000-8000-000000000001").unwrap()
 }
 
-fn domain() -> Domain {
+pub(crate) fn domain() -> Domain {
     Domain::parse("order").unwrap()
 }
 
-fn pid() -> Pid {
+pub(crate) fn pid() -> Pid {
     Pid::parse("4711").unwrap()
 }
 
@@ -375,10 +386,10 @@ fn service() -> ServiceName {
     ServiceName::parse("billing").unwrap()
 }
 
-fn group() -> GroupName {
+pub(crate) fn group() -> GroupName {
     GroupName::parse("billing").unwrap()
 }
 
-fn time(millis: i64) -> Timestamp {
+pub(crate) fn time(millis: i64) -> Timestamp {
     Timestamp::from_millis(millis).unwrap()
 }
