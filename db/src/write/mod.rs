@@ -4,6 +4,8 @@ pub(crate) mod append;
 pub(crate) mod ceiling;
 pub(crate) mod commits;
 pub(crate) mod group;
+pub(crate) mod groups;
+pub(crate) mod manage;
 pub(crate) mod settlement;
 pub(crate) mod writer;
 
@@ -11,7 +13,6 @@ mod batch;
 mod change;
 mod decide;
 mod fire;
-mod groups;
 mod intake;
 mod links;
 mod log;
