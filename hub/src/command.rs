@@ -5,6 +5,7 @@
 
 mod append;
 mod inspect;
+mod manage;
 mod read;
 mod wait;
 
@@ -78,6 +79,7 @@ impl Commands {
             Request::Group(name) => self.group(&name).await,
             Request::Story(id) => self.story(&id).await,
             Request::Wait(wait) => self.wait(wait).await,
+            Request::Manage(command) => self.manage(&caller, command).await,
         }
     }
 

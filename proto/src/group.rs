@@ -110,6 +110,27 @@ impl SettingsChange {
             park: later.park.or(self.park),
         }
     }
+
+    /// Checks every number that is named against its limits, and the back-off as it would be after
+    /// `current`.
+    ///
+    /// # Errors
+    /// [`SettingsError`] names the first that is out of range.
+    pub fn check(&self, current: &GroupSettings) -> Result<(), SettingsError> {
+        let within = |what, found: Option<u32>, min, max| match found {
+            Some(found) if !(min..=max).contains(&found) => {
+                Err(SettingsError::OutOfRange { what, found, min, max })
+            }
+            Some(_) | None => Ok(()),
+        };
+        within("attempts", self.attempts_max, 1, GROUP_ATTEMPTS_MAX)?;
+        within("a first back-off in ms", self.backoff_first_ms, 1, GROUP_BACKOFF_MS_MAX)?;
+        within("a longest back-off in ms", self.backoff_max_ms, 1, GROUP_BACKOFF_MS_MAX)?;
+        within("a deadline in ms", self.deadline_ms, GROUP_DEADLINE_MS_MIN, GROUP_DEADLINE_MS_MAX)?;
+        within("credit", self.credit_max, 1, CREDIT_EVENTS_MAX)?;
+        let GroupSettings { backoff_first_ms: first, backoff_max_ms: max, .. } = current.with(self);
+        if first > max { Err(SettingsError::BackoffReversed { first, max }) } else { Ok(()) }
+    }
 }
 
 impl GroupSettings {
@@ -125,27 +146,6 @@ impl GroupSettings {
             order: change.order.unwrap_or(self.order),
             park: change.park.unwrap_or(self.park),
         }
-    }
-
-    /// Checks every number against its limits.
-    ///
-    /// # Errors
-    /// [`SettingsError`] names the first that is out of range.
-    pub fn check(&self) -> Result<(), SettingsError> {
-        let within = |what, found, min, max| {
-            if (min..=max).contains(&found) {
-                Ok(())
-            } else {
-                Err(SettingsError::OutOfRange { what, found, min, max })
-            }
-        };
-        within("attempts", self.attempts_max, 1, GROUP_ATTEMPTS_MAX)?;
-        within("a first back-off in ms", self.backoff_first_ms, 1, GROUP_BACKOFF_MS_MAX)?;
-        within("a longest back-off in ms", self.backoff_max_ms, 1, GROUP_BACKOFF_MS_MAX)?;
-        within("a deadline in ms", self.deadline_ms, GROUP_DEADLINE_MS_MIN, GROUP_DEADLINE_MS_MAX)?;
-        within("credit", self.credit_max, 1, CREDIT_EVENTS_MAX)?;
-        let (first, max) = (self.backoff_first_ms, self.backoff_max_ms);
-        if first > max { Err(SettingsError::BackoffReversed { first, max }) } else { Ok(()) }
     }
 }
 
@@ -324,18 +324,21 @@ mod tests {
 
     #[test]
     fn every_number_has_its_limits() {
-        assert_eq!(settings().check(), Ok(()));
+        let none = SettingsChange::default();
+        assert_eq!(none.check(&settings()), Ok(()));
         let out = [
-            GroupSettings { attempts_max: 0, ..settings() },
-            GroupSettings { attempts_max: GROUP_ATTEMPTS_MAX + 1, ..settings() },
-            GroupSettings { deadline_ms: GROUP_DEADLINE_MS_MIN - 1, ..settings() },
-            GroupSettings { credit_max: 0, ..settings() },
-            GroupSettings { backoff_first_ms: 0, ..settings() },
+            SettingsChange { attempts_max: Some(0), ..none.clone() },
+            SettingsChange { attempts_max: Some(GROUP_ATTEMPTS_MAX + 1), ..none.clone() },
+            SettingsChange { deadline_ms: Some(GROUP_DEADLINE_MS_MIN - 1), ..none.clone() },
+            SettingsChange { credit_max: Some(0), ..none.clone() },
+            SettingsChange { backoff_first_ms: Some(0), ..none.clone() },
         ];
-        for settings in out {
-            assert!(matches!(settings.check(), Err(SettingsError::OutOfRange { .. })), "{settings:?}");
+        for change in out {
+            let checked = change.check(&settings());
+            assert!(matches!(checked, Err(SettingsError::OutOfRange { .. })), "{change:?}");
         }
-        let reversed = GroupSettings { backoff_first_ms: 2_000, backoff_max_ms: 1_000, ..settings() };
-        assert_eq!(reversed.check(), Err(SettingsError::BackoffReversed { first: 2_000, max: 1_000 }));
+        let reversed = SettingsChange { backoff_first_ms: Some(60_001), ..none };
+        let expected = SettingsError::BackoffReversed { first: 60_001, max: 60_000 };
+        assert_eq!(reversed.check(&settings()), Err(expected));
     }
 }

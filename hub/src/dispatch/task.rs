@@ -1,12 +1,15 @@
 //! The task that owns the [`Desk`]: it feeds it and carries out what it asks for.
 
+mod gauges;
+mod manage;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use db::{
-    Commits, Committed, GroupId, GroupWish, Matching, OrphanRun, Reader, Settlements, Wanted, WriteError,
-    Writer,
+    ChangedGroup, Commits, Committed, GroupId, GroupWish, Matching, OrphanRun, Reader, Settlements, Swept,
+    Wanted, WriteError, Writer,
 };
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -17,6 +20,8 @@ use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use self::gauges::{Age, Gauges};
+use self::manage::{Changes, ReadAt};
 use super::connection::ConnectionId;
 use super::desk::{Desk, key};
 use super::effect::{Effect, LoadFor};
@@ -52,7 +57,11 @@ enum Done {
         outcome: Result<(), WriteError>,
     },
     Orphans,
+    Changed(Result<Vec<ChangedGroup>, WriteError>),
+    Swept(Result<Swept, WriteError>),
+    Ages(Vec<Age>),
     Group {
+        read: ReadAt,
         member: MemberKey,
         wish: Box<Consume>,
         label: Arc<str>,
@@ -74,6 +83,8 @@ pub(crate) struct DispatchTask {
     consumers: HashMap<MemberKey, Option<GroupId>>,
     leaving: HashMap<MemberKey, oneshot::Sender<()>>,
     waits: Waits<oneshot::Sender<Found>>,
+    changes: Changes,
+    gauges: Gauges,
     work: FuturesUnordered<BoxFuture<'static, Done>>,
     effects: Vec<Effect>,
     gauged: Timestamp,
@@ -128,7 +139,7 @@ pub(crate) async fn start(parts: Parts) -> Result<(Dispatcher, DispatchTask), Re
         desk.add_group(group, clock.now());
     }
     let (sender, inputs) = mpsc::channel(INPUTS_MAX);
-    let task = DispatchTask {
+    let mut task = DispatchTask {
         desk,
         log,
         clock,
@@ -139,6 +150,8 @@ pub(crate) async fn start(parts: Parts) -> Result<(Dispatcher, DispatchTask), Re
         consumers: HashMap::new(),
         leaving: HashMap::new(),
         waits: Waits::default(),
+        changes: Changes::default(),
+        gauges: Gauges::default(),
         work: FuturesUnordered::new(),
         effects: Vec::new(),
         gauged: clock.now(),
@@ -146,6 +159,7 @@ pub(crate) async fn start(parts: Parts) -> Result<(Dispatcher, DispatchTask), Re
         stall: None,
         stalls: 0,
     };
+    task.sweep();
     Ok((Dispatcher::new(sender), task))
 }
 
@@ -183,6 +197,7 @@ impl DispatchTask {
 
     /// Records what is left and says what is not.
     async fn end(mut self) -> LeftBehind {
+        self.desk.close();
         self.desk.sweep(&mut self.effects);
         self.carry_out();
         while let Some(done) = self.work.next().await {
@@ -203,10 +218,9 @@ impl DispatchTask {
             self.waits.sweep(oneshot::Sender::is_closed);
             self.metrics.set_waits(self.waits.len());
             self.metrics.set_in_flight(u64::try_from(self.desk.out()).unwrap_or(u64::MAX));
-            for (group, domain, behind) in self.desk.lags() {
-                self.metrics.set_group_lag(group, domain, behind);
-            }
+            self.gauge_groups(now);
         }
+        self.tell_deadlines();
     }
 
     /// Looks for what could go on and does not. What is found twice in a row was stuck for a second.
@@ -264,6 +278,11 @@ impl DispatchTask {
             Input::Wait { wait, found, reply } => {
                 let _asker_gone = reply.send(self.wait(wait, found));
             }
+            Input::Standings { page, reply } => {
+                let groups = self.desk.after(page.group.as_ref(), page.after.as_ref(), page.limit);
+                let _asker_gone = reply.send(self.desk.standings(groups));
+            }
+            Input::Change { change, members, reply } => self.change(*change, members, reply),
             Input::Stories { event, reply } => {
                 let stories = self.desk.stories(&event).into_iter().map(|(_, story)| story).collect();
                 let _asker_gone = reply.send(stories);
@@ -319,7 +338,7 @@ impl DispatchTask {
     fn consume(&mut self, connection: ConnectionId, wish: Consume, label: Arc<str>, reply: Opened) {
         let member = key(connection, wish.listener);
         self.consumers.insert(member, None);
-        let log = self.log.clone();
+        let (log, read) = (self.log.clone(), self.changes.now());
         self.work.push(Box::pin(async move {
             let group = GroupWish {
                 name: wish.group.clone(),
@@ -328,7 +347,7 @@ impl DispatchTask {
                 order: wish.order,
             };
             let group = log.group(group).await;
-            Done::Group { member, wish: Box::new(wish), label, reply, group }
+            Done::Group { read, member, wish: Box::new(wish), label, reply, group }
         }));
     }
 
@@ -353,6 +372,7 @@ impl DispatchTask {
             return Err(Refusal::Stopping);
         }
         self.consumers.insert(member, Some(id));
+        self.changes.tell(member);
         Ok(after)
     }
 
@@ -372,7 +392,15 @@ impl DispatchTask {
             Done::Settled { group, outcome: Ok(()) } => self.desk.flushed(group, &mut self.effects),
             Done::Settled { group, outcome: Err(error) } => self.lost(group, &error),
             Done::Orphans => self.desk.orphans_flushed(),
-            Done::Group { member, wish, label, reply, group } => {
+            Done::Changed(outcome) => self.changed(outcome),
+            Done::Swept(outcome) => self.swept(outcome),
+            Done::Ages(ages) => self.aged(ages),
+            Done::Group { read, member, wish, label, reply, group } => {
+                let is_here = group.as_ref().is_ok_and(|new| self.desk.has_group(new.group.id));
+                if !is_here && self.changes.since(read) && self.consumers.contains_key(&member) {
+                    // It may have been set or removed since it was read.
+                    return self.consume(member.connection, *wish, label, reply);
+                }
                 let opened = self.consume_ready(member, &wish, label, group);
                 let _asker_gone = reply.send(opened);
             }
@@ -381,13 +409,21 @@ impl DispatchTask {
 
     /// A group's outcomes cannot be recorded by this hub any more: its members must come again.
     fn lost(&mut self, group: GroupId, error: &WriteError) {
+        if !self.desk.has_group(group) {
+            return;
+        }
         error!(group = group.0, %error, "outcomes of a group could not be recorded; its members are sent away and its events come again");
         self.desk.drop_group(group);
+        self.send_away(group, &Refusal::Unavailable { reason: error.to_string() });
+    }
+
+    /// Ends all consumers of a group that is not here any more.
+    fn send_away(&mut self, group: GroupId, refusal: &Refusal) {
         let members: Vec<_> =
             self.consumers.iter().filter(|(_, of)| **of == Some(group)).map(|(&key, _)| key).collect();
         for member in members {
             self.consumers.remove(&member);
-            let refusal = Refusal::Unavailable { reason: error.to_string() };
+            let refusal = refusal.clone();
             self.send(member.connection, Outgoing::Dropped { listener: member.listener, refusal });
         }
     }

@@ -24,14 +24,36 @@ pub(super) struct Member {
     pub(super) in_flight: u32,
 }
 
+impl Member {
+    /// Events that may be in flight to it, in a group that allows so many.
+    pub(super) fn allowed(&self, credit_max: u32) -> u32 {
+        self.credit.min(credit_max)
+    }
+
+    fn has_credit(&self, credit_max: u32) -> bool {
+        self.in_flight < self.allowed(credit_max)
+    }
+}
+
 /// A group's members, in the order in which their slots are dealt out.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Members {
+    /// Events that any one of them may have in flight, whatever it allows.
+    pub(super) credit_max: u32,
     list: Vec<Member>,
     index: HashMap<MemberKey, usize>,
 }
 
 impl Members {
+    pub(super) fn new(credit_max: u32) -> Self {
+        Self { credit_max, list: Vec::new(), index: HashMap::new() }
+    }
+
+    /// All of them, in the order in which they joined.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Member> {
+        self.list.iter()
+    }
+
     pub(super) fn join(&mut self, key: MemberKey, label: Arc<str>, credit: u32) {
         self.list.push(Member { key, label, credit: credit.clamp(1, CREDIT_EVENTS_MAX), in_flight: 0 });
         self.reindex();
@@ -73,13 +95,13 @@ impl Members {
     }
 
     pub(super) fn have_credit(&self) -> bool {
-        self.list.iter().any(|member| member.in_flight < member.credit)
+        self.list.iter().any(|member| member.has_credit(self.credit_max))
     }
 
     /// Whether some member could have `event` now.
     pub(super) fn could_take(&self, event: &Event, rooms: &Rooms) -> bool {
         let could = |member: &Member| {
-            member.in_flight < member.credit && rooms.has_room(member.key.connection, event)
+            member.has_credit(self.credit_max) && rooms.has_room(member.key.connection, event)
         };
         self.list.iter().any(could)
     }
@@ -92,7 +114,7 @@ impl Members {
         let preferred = usize::from(slot).checked_rem(count)?;
         let index = (preferred..count).chain(0..preferred).find(|&index| {
             self.list.get(index).is_some_and(|member| {
-                member.in_flight < member.credit && rooms.has_room(member.key.connection, event)
+                member.has_credit(self.credit_max) && rooms.has_room(member.key.connection, event)
             })
         })?;
         self.list.get_mut(index)

@@ -51,25 +51,31 @@ impl Group {
         if let Some(after) = self.reads_after().filter(|&after| after < ring.head()) {
             return Some(stall(after, Fault::Unread));
         }
-        let queued: HashSet<_> = self.ready.iter().copied().collect();
+        let queued: HashSet<_> = self.ready.positions().collect();
         for (&position, entry) in &self.in_hand {
             let fault = match entry.state {
                 State::Ready if !queued.contains(&position) => Fault::Unqueued,
-                State::Behind if !self.is_behind(position) => Fault::BehindNothing,
+                State::Behind if !self.is_behind(position) && !self.strays.has(&entry.pid) => {
+                    Fault::BehindNothing
+                }
+                State::Held if !self.pauses.holds(&entry.pid, position) => Fault::Unqueued,
                 State::RetryAt(at) if at.plus(SLACK) < now || !self.retries.contains(&(at, position)) => {
                     Fault::RetryForgotten
                 }
                 State::Out { deadline, .. } if deadline.plus(SLACK) < now => Fault::DeadlineForgotten,
-                State::Ready | State::Behind | State::RetryAt(_) | State::Out { .. } | State::Fetching => {
-                    continue;
-                }
+                State::Ready
+                | State::Behind
+                | State::RetryAt(_)
+                | State::Out { .. }
+                | State::Fetching
+                | State::Held => continue,
             };
             return Some(stall(position, fault));
         }
-        let first = self.ready.front()?;
-        let entry = self.in_hand.get(first)?;
+        let first = self.ready.next().filter(|_| !self.pauses.is_whole())?;
+        let entry = self.in_hand.get(&first)?;
         let deliverable = self.members.could_take(entry.event.as_ref()?, rooms);
-        deliverable.then(|| stall(*first, Fault::Undelivered))
+        deliverable.then(|| stall(first, Fault::Undelivered))
     }
 
     /// The member that has an event now.
