@@ -133,6 +133,9 @@ fn sentence(delivery: &DeliveryStory) -> String {
         }
         DeliveryState::BeforeStart => "never: the group starts after it".to_owned(),
         DeliveryState::Ready => "about to be delivered".to_owned(),
+        DeliveryState::Paused { since, by } => {
+            format!("paused since {since} by {by}; `eventflow groups resume` goes on with it")
+        }
         other => format!("{other:?}"),
     }
 }

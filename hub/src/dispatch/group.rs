@@ -23,6 +23,8 @@ use proto::{Attempt, Event, GroupName, GroupSettings, Order, Pid, Position, Prio
 
 pub(super) use self::answers::Ended;
 use self::lanes::Lanes;
+#[cfg(test)]
+pub(super) use self::lanes::PICKS_PER_ROUND;
 use self::line::Line;
 pub(crate) use self::members::MemberKey;
 use self::members::Members;
@@ -82,6 +84,8 @@ struct InHand {
     slot: u16,
     priority: Priority,
     state: State,
+    /// Who failed it last: another member gets it next, if one can.
+    failed_by: Option<MemberKey>,
     /// How often it went out; the number of the delivery.
     deliveries: u32,
     /// How often it failed; what `attempts_max` bounds.
@@ -221,6 +225,7 @@ impl Group {
             slot,
             priority: event.metadata.priority(),
             state: State::Behind,
+            failed_by: None,
             deliveries: remembered.as_ref().map_or(0, |retry| retry.attempts.0),
             failures: remembered.as_ref().map_or(0, |retry| retry.attempts.0),
             consumer: remembered.as_ref().map(|retry| Arc::clone(&retry.consumer)),
@@ -299,7 +304,9 @@ impl Group {
                 }
                 continue;
             };
-            let Some(member) = self.members.choose(entry.slot, &event, rooms) else { return };
+            let Some(member) = self.members.choose(entry.slot, entry.failed_by, &event, rooms) else {
+                return;
+            };
             self.ready.take();
             member.in_flight += 1;
             self.out += 1;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proto::message::Verdict;
 use proto::{Attempt, Event, Position};
 use tokio::sync::mpsc::{self, OwnedPermit};
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
 use super::delivery::{Delivery, Dropped, Said};
 use super::handlers::{Handlers, broken_off, handle};
@@ -23,6 +23,8 @@ pub(super) enum Work {
 pub(super) enum Step {
     /// A handler has come to its end.
     Finished(Position, Verdict),
+    /// A handler that was given up on is gone: there is room for another.
+    Gone,
     /// One delivery may be given out, with room for it and for its answer.
     Room(OwnedPermit<Delivery>, OwnedPermit<Said>),
     /// Nobody takes deliveries any more.
@@ -66,6 +68,16 @@ impl Work {
         }
     }
 
+    /// Gives up on what works on the event at `position`: its handler's future is dropped as soon as it
+    /// lets go of its thread, and what it says is not heard.
+    pub(super) fn give_up(&mut self, position: Position) {
+        match self {
+            Self::Handlers(running) => running.give_up(position),
+            // Whoever has it may go on; its answer is late.
+            Self::Stream(_) => {}
+        }
+    }
+
     /// Takes nothing more.
     pub(super) fn stop(&mut self) {
         match self {
@@ -88,7 +100,7 @@ pub(super) struct Running {
     handlers: Handlers,
     concurrency: usize,
     tasks: JoinSet<Verdict>,
-    positions: HashMap<Id, Position>,
+    positions: HashMap<Id, (Position, AbortHandle)>,
 }
 
 impl Running {
@@ -100,7 +112,16 @@ impl Running {
         let (handler, position) = (self.handlers.of(&event.name), event.position);
         let delivery = Delivery::new(event, attempt, seat, Dropped::SaysNothing);
         let task = self.tasks.spawn(handle(handler, delivery));
-        self.positions.insert(task.id(), position);
+        self.positions.insert(task.id(), (position, task));
+    }
+
+    fn give_up(&mut self, given_up: Position) {
+        self.positions.retain(|_, (position, task)| {
+            if *position == given_up {
+                task.abort();
+            }
+            *position != given_up
+        });
     }
 
     /// A handler that has come to its end meanwhile.
@@ -111,12 +132,11 @@ impl Running {
 
     /// Waits for a handler to come to its end; for ever if none runs.
     async fn finished(&mut self) -> Step {
-        while let Some(outcome) = self.tasks.join_next_with_id().await {
-            if let Some((position, verdict)) = self.verdict(outcome) {
-                return Step::Finished(position, verdict);
-            }
+        let Some(outcome) = self.tasks.join_next_with_id().await else { return std::future::pending().await };
+        match self.verdict(outcome) {
+            Some((position, verdict)) => Step::Finished(position, verdict),
+            None => Step::Gone,
         }
-        std::future::pending().await
     }
 
     fn verdict(&mut self, outcome: Result<(Id, Verdict), JoinError>) -> Option<(Position, Verdict)> {
@@ -124,6 +144,7 @@ impl Running {
             Ok(finished) => finished,
             Err(error) => (error.id(), broken_off(error)),
         };
-        Some((self.positions.remove(&id)?, verdict))
+        let (position, _) = self.positions.remove(&id)?;
+        Some((position, verdict))
     }
 }

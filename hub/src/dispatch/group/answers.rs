@@ -121,6 +121,9 @@ impl Group {
     ) -> Ended {
         let Some(entry) = self.in_hand.get_mut(&position) else { return Ended::Stale };
         entry.failures += 1;
+        if let State::Out { member, .. } = entry.state {
+            entry.failed_by = Some(member);
+        }
         entry.reason = Some(reason.clone());
         if entry.failures >= self.rules.attempts_max {
             self.settle(position, Outcome::Parked { reason }, now);

@@ -106,17 +106,30 @@ impl Members {
         self.list.iter().any(could)
     }
 
-    /// The member for an event of `slot`: the one that the slot is dealt to, or the next with credit.
+    /// The member for an event of `slot`: the one that the slot is dealt to, or the next with credit;
+    /// the one that it has `failed_by` only if there is no other.
     ///
     /// Staying with one member keeps its caches warm and lets its settlements share rows.
-    pub(super) fn choose(&mut self, slot: u16, event: &Event, rooms: &Rooms) -> Option<&mut Member> {
+    pub(super) fn choose(
+        &mut self,
+        slot: u16,
+        failed_by: Option<MemberKey>,
+        event: &Event,
+        rooms: &Rooms,
+    ) -> Option<&mut Member> {
         let count = self.list.len();
         let preferred = usize::from(slot).checked_rem(count)?;
-        let index = (preferred..count).chain(0..preferred).find(|&index| {
+        let mut can = (preferred..count).chain(0..preferred).filter(|&index| {
             self.list.get(index).is_some_and(|member| {
                 member.has_credit(self.credit_max) && rooms.has_room(member.key.connection, event)
             })
-        })?;
+        });
+        let first = can.next()?;
+        let is_it = |index: usize| self.list.get(index).map(|member| member.key) == failed_by;
+        let index = match failed_by {
+            Some(_) if is_it(first) => can.next().unwrap_or(first),
+            Some(_) | None => first,
+        };
         self.list.get_mut(index)
     }
 }
