@@ -13,6 +13,7 @@
 mod bad_input;
 mod conformance;
 mod delivery;
+mod groups;
 mod hostile;
 mod plans;
 mod process;

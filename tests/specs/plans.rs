@@ -158,6 +158,9 @@ async fn fill(database: &TestDatabase) {
              {MANY} SELECT CONCAT('s', i), CONCAT('k', i % 2000), CASE WHEN i < 2000 THEN CONCAT('k', i) END,
                i, CASE WHEN i < 6000 THEN i END, i % 64, CONCAT('d', i % 5), 'p', 'n', 'shop', '{{}}', {digest}, i FROM r"
         ),
+        format!("group_settings (group_id) {MANY} SELECT i FROM r"),
+        format!("group_pause (group_id, pid, since, agent) {MANY} SELECT i % 20, CONCAT('p', i), 1, 'a' FROM r"),
+        format!("group_removed (group_id, name, domain, removed, agent, swept) {MANY} SELECT i, 'g', 'd', 1, 'a', CASE WHEN i > 5 THEN 1 END FROM r"),
         format!("log (timestamp, agent, message) {MANY} SELECT i, 'a', 'm' FROM r"),
         format!("log_archive (id, timestamp, agent, message) {MANY} SELECT i, i, 'a', 'm' FROM r"),
     ];
@@ -169,7 +172,8 @@ async fn fill(database: &TestDatabase) {
         database
             .execute(
                 "ANALYZE TABLE event, event_eid, event_cpid, event_published, event_retry, event_parked,
-                 consumer_group, consumer_slot, certificate, event_scheduled, log, log_archive",
+                 consumer_group, consumer_slot, group_settings, group_pause, group_removed, certificate,
+                 event_scheduled, log, log_archive",
             )
             .await;
     }
