@@ -29,6 +29,11 @@ impl Desk {
         self.groups.get(&group).map(|group| group.members().collect()).unwrap_or_default()
     }
 
+    /// Members of a group that have left and wait until their answers are recorded.
+    pub(in crate::dispatch) fn leaving(&self, group: GroupId) -> Vec<MemberKey> {
+        self.groups.get(&group).map(|group| group.leaving().collect()).unwrap_or_default()
+    }
+
     /// Follows what was recorded of a group.
     pub(in crate::dispatch) fn change(&mut self, changed: ChangedGroup) {
         let defaults = self.rules;

@@ -87,6 +87,11 @@ impl Group {
         Standing { status, topic: self.topic.clone(), read_through: self.read_through, oldest }
     }
 
+    /// Members that have left and wait until their answers are recorded.
+    pub(in crate::dispatch) fn leaving(&self) -> impl Iterator<Item = super::MemberKey> {
+        self.leaving.iter().map(|&(member, _)| member)
+    }
+
     /// Its members.
     pub(in crate::dispatch) fn members(&self) -> impl Iterator<Item = super::MemberKey> {
         self.members.iter().map(|member| member.key)

@@ -131,6 +131,12 @@ impl DispatchTask {
                 self.metrics.forget_group(&status.report.group, &status.report.domain);
             }
             for group in named {
+                // Nothing of theirs is left to be recorded.
+                for member in self.desk.leaving(group) {
+                    if let Some(reply) = self.leaving.remove(&member) {
+                        let _asker_gone = reply.send(());
+                    }
+                }
                 self.desk.drop_group(group);
                 let reason = format!(
                     "group {} was removed by {}; consuming makes it anew",
