@@ -1,5 +1,6 @@
 //! The task that owns the [`Desk`]: it feeds it and carries out what it asks for.
 
+mod consuming;
 mod gauges;
 mod manage;
 
@@ -8,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use db::{
-    ChangedGroup, Commits, Committed, GroupId, GroupWish, Matching, OrphanRun, Reader, Settlements, Swept,
-    Wanted, WriteError, Writer,
+    ChangedGroup, Commits, Committed, GroupId, Matching, OrphanRun, Reader, Settlements, Swept, Wanted,
+    WriteError, Writer,
 };
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -335,47 +336,6 @@ impl DispatchTask {
         if self.desk.subscribe(feed) { Ok(after) } else { Err(Refusal::Stopping) }
     }
 
-    fn consume(&mut self, connection: ConnectionId, wish: Consume, label: Arc<str>, reply: Opened) {
-        let member = key(connection, wish.listener);
-        self.consumers.insert(member, None);
-        let (log, read) = (self.log.clone(), self.changes.now());
-        self.work.push(Box::pin(async move {
-            let group = GroupWish {
-                name: wish.group.clone(),
-                topic: wish.topic.clone(),
-                start: wish.start,
-                order: wish.order,
-            };
-            let group = log.group(group).await;
-            Done::Group { read, member, wish: Box::new(wish), label, reply, group }
-        }));
-    }
-
-    fn consume_ready(
-        &mut self,
-        member: MemberKey,
-        wish: &Consume,
-        label: Arc<str>,
-        group: Result<Recovered, Refusal>,
-    ) -> Result<Position, Refusal> {
-        // Gone or left while its group was made.
-        if !self.consumers.contains_key(&member) {
-            return Err(Refusal::Stopping);
-        }
-        let recovered = group.inspect_err(|_| {
-            self.consumers.remove(&member);
-        })?;
-        let (id, after) = (recovered.group.id, recovered.group.start_after);
-        self.desk.add_group(recovered, self.clock.now());
-        if !self.desk.join(id, member, label, wish.credit) {
-            self.consumers.remove(&member);
-            return Err(Refusal::Stopping);
-        }
-        self.consumers.insert(member, Some(id));
-        self.changes.tell(member);
-        Ok(after)
-    }
-
     fn leave(&mut self, key: MemberKey, reply: oneshot::Sender<()>) {
         let group = self.consumers.remove(&key).flatten();
         self.leaving.insert(key, reply);
@@ -396,13 +356,7 @@ impl DispatchTask {
             Done::Swept(outcome) => self.swept(outcome),
             Done::Ages(ages) => self.aged(ages),
             Done::Group { read, member, wish, label, reply, group } => {
-                let is_here = group.as_ref().is_ok_and(|new| self.desk.has_group(new.group.id));
-                if !is_here && self.changes.since(read) && self.consumers.contains_key(&member) {
-                    // It may have been set or removed since it was read.
-                    return self.consume(member.connection, *wish, label, reply);
-                }
-                let opened = self.consume_ready(member, &wish, label, group);
-                let _asker_gone = reply.send(opened);
+                self.group_ready(read, member, *wish, label, reply, group);
             }
         }
     }
