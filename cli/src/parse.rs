@@ -41,6 +41,34 @@ pub(crate) fn outbox_poll(text: &str) -> Result<OutboxPoll, String> {
         .ok_or_else(|| "it is neither off nor a number of seconds from 0.02 to 3600".to_owned())
 }
 
+/// A number and its unit, `ms`, `s`, `m`, `h` or `d`: for example `500ms` or `5m`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let millis = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err("write a number and its unit, for example 500ms, 30s, 5m or 1h".to_owned()),
+    };
+    let number = text.strip_suffix(unit).and_then(|number| number.parse::<u64>().ok());
+    let millis = number.and_then(|number| number.checked_mul(millis));
+    millis.map(Duration::from_millis).ok_or_else(|| "it is no time, or too long a one".to_owned())
+}
+
+/// Two times, the shorter first: for example `500ms..60s`.
+pub(crate) fn span(text: &str) -> Result<(Duration, Duration), String> {
+    let (first, longest) =
+        text.split_once("..").ok_or("write it as FIRST..LONGEST, for example 500ms..60s")?;
+    let (first, longest) = (duration(first)?, duration(longest)?);
+    if first <= longest {
+        Ok((first, longest))
+    } else {
+        Err("the first is longer than the longest".to_owned())
+    }
+}
+
 /// `DOMAIN/PID`; the first slash divides.
 pub(crate) fn cpid(text: &str) -> Result<Cpid, String> {
     let (domain, pid) = text.split_once('/').ok_or("write it as DOMAIN/PID")?;
@@ -97,6 +125,17 @@ mod tests {
         for bad in ["-1", "NaN", "inf", "", "2s"] {
             assert!(seconds(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_time_has_a_unit_and_a_span_goes_up() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        for bad in ["", "5", "ms", "-1s", "1.5s", "1 s", "99999999999999999999d", "18446744073709551615d"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+        assert_eq!(span("1s..1s"), Ok((Duration::from_secs(1), Duration::from_secs(1))));
+        assert!(span("2s..1s").is_err() && span("2s").is_err());
     }
 
     #[test]

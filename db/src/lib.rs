@@ -47,6 +47,7 @@ pub use write::ceiling::Ceiling;
 pub use write::chain::Effects;
 pub use write::commits::{Commits, Committed};
 pub use write::group::{Group, GroupId, GroupWish, Slot};
+pub use write::manage::{ChangedGroup, GroupAct, GroupChange, GroupPause, Swept};
 pub use write::settlement::{
     ORPHANS, OrphanRun, Outcome, RUN_POSITIONS_MAX, Retry, Run, Settlements, SlotMove,
 };

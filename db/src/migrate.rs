@@ -43,6 +43,14 @@ const MIGRATIONS: &[Migration] = &[
         ),
     },
     Migration {
+        version: 3,
+        name: "0003_group",
+        text: Statement::each(
+            include_str!("../../sql/sqlite/migrations/0003_group.sql"),
+            include_str!("../../sql/mysql/migrations/0003_group.sql"),
+        ),
+    },
+    Migration {
         version: 5,
         name: "0005_outbox",
         text: Statement::each(

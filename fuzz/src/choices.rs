@@ -283,7 +283,7 @@ impl<'a> Choices<'a> {
 
     /// A request that is not about listeners.
     pub fn request(&mut self) -> Request {
-        match self.way(11) {
+        match self.way(12) {
             0..=2 => self.append(),
             3 => Request::Read(self.query()),
             4 => Request::Link(self.link()),
@@ -292,6 +292,7 @@ impl<'a> Choices<'a> {
             7 => Request::Groups { after: self.maybe(Self::group) },
             8 => Request::Group(self.group()),
             9 => Request::Wait(self.wait()),
+            10 => Request::Manage(self.group_command()),
             _ => Request::Story(self.event_id()),
         }
     }

@@ -5,5 +5,6 @@
 
 pub mod choices;
 pub mod frames;
+pub mod groups;
 pub mod messages;
 pub mod sessions;

@@ -77,7 +77,7 @@ fn request(choices: &mut Choices<'_>) -> Request {
 
 fn hub_message(choices: &mut Choices<'_>) -> HubMessage {
     let listener = choices.listener();
-    match choices.way(10) {
+    match choices.way(11) {
         0 => HubMessage::Welcome(Welcome {
             protocol: u16::from(choices.byte()),
             hub: HubId::parse("h").expect("h is a name"),
@@ -98,6 +98,7 @@ fn hub_message(choices: &mut Choices<'_>) -> HubMessage {
         6 => HubMessage::Dropped { listener, refusal: choices.refusal() },
         7 => HubMessage::Ping(choices.number()),
         8 => HubMessage::Pong(choices.number()),
+        9 => HubMessage::Deadline { listener, within_ms: choices.small() },
         _ => HubMessage::GoAway { reason: choices.text(), retry_after_ms: choices.small() },
     }
 }
@@ -123,6 +124,7 @@ fn reply(choices: &mut Choices<'_>) -> Reply {
         } else {
             Chained::Stale
         }),
+        8 => Reply::GroupStatus(choices.some(Choices::group_status)),
         _ => Reply::Story(Box::new(EventStory {
             event: choices.maybe(|choices| (*choices.event()).clone()),
             position: choices.position(),
@@ -143,7 +145,8 @@ pub fn appended(choices: &mut Choices<'_>) -> Appended {
     }
 }
 
-fn group_report(choices: &mut Choices<'_>) -> GroupReport {
+/// What a group counts.
+pub fn group_report(choices: &mut Choices<'_>) -> GroupReport {
     GroupReport {
         group: choices.group(),
         domain: choices.domain(),
@@ -170,6 +173,7 @@ fn delivery(choices: &mut Choices<'_>) -> DeliveryStory {
         3 => DeliveryState::BlockedBy { id: choices.event_id(), position: choices.position() },
         4 => DeliveryState::NoCredit { members: choices.number() },
         5 => DeliveryState::Committing { since: choices.time() },
+        5 => DeliveryState::Paused { since: choices.time(), by: choices.text() },
         _ => DeliveryState::NotRead { before: choices.number() },
     };
     DeliveryStory {

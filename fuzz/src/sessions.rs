@@ -151,12 +151,13 @@ impl World {
 
     fn hub_wants(&mut self, choices: &mut Choices<'_>) {
         let listener = choices.listener();
-        match choices.way(8) {
+        match choices.way(9) {
             0..=2 => self.reply(choices),
             3 => self.hub.deliver(listener, Attempt(choices.small()), choices.event()),
             4 => self.hub.push(listener, choices.event()),
             5 => self.hub.caught_up(listener, choices.position()),
             6 => self.hub.dropped(listener, choices.refusal()),
+            7 => self.hub.deadline(listener, Duration::from_millis(choices.number())),
             _ if choices.way(8) == 0 => {
                 self.hub.go_away(choices.text(), Duration::from_millis(choices.number()))
             }
@@ -187,6 +188,7 @@ impl World {
             Request::Chain(chain) => {
                 Ok(Reply::Chained(Chained::Committed(vec![appended(choices); chain.appends()])))
             }
+            Request::Manage(_) => Ok(Reply::GroupStatus(choices.some(Choices::group_status))),
         };
         self.hub.reply(id, outcome);
     }

@@ -6,6 +6,7 @@
 mod append;
 mod chain;
 mod inspect;
+mod manage;
 mod read;
 mod wait;
 
@@ -80,6 +81,7 @@ impl Commands {
             Request::Story(id) => self.story(&id).await,
             Request::Wait(wait) => self.wait(wait).await,
             Request::Chain(chain) => self.chain(&caller, *chain).await.await,
+            Request::Manage(command) => self.manage(&caller, command).await,
         }
     }
 

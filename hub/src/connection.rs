@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use crate::command::{Caller, Commands};
-use crate::dispatch::{ConnectionId, Outgoing, PUSHES_MAX};
+use crate::dispatch::{ConnectionId, DEADLINES_MAX, Outgoing, PUSHES_MAX};
 use crate::identity::Peer;
 use crate::journal::Notes;
 
@@ -151,7 +151,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
         let session = HubSession::new(config, Duration::ZERO);
         let (reader, writer) = tokio::io::split(stream);
         let codec = LengthDelimitedCodec::builder().max_frame_length(session.frame_bytes_max()).new_codec();
-        let (outgoing, outbox) = mpsc::channel(PUSHES_MAX);
+        let (outgoing, outbox) = mpsc::channel(PUSHES_MAX + DEADLINES_MAX);
         let started = Instant::now();
         let connection = Self {
             caller: Arc::new(Caller { peer, connection: id, label }),
@@ -396,6 +396,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
                 Outgoing::Lagged { listener, behind } => self.session.lagged(listener, behind),
                 Outgoing::CaughtUp { listener, position } => self.session.caught_up(listener, position),
                 Outgoing::Dropped { listener, refusal } => self.session.dropped(listener, refusal),
+                Outgoing::Deadline { listener, within } => self.session.deadline(listener, within),
             }
         }
     }

@@ -89,8 +89,12 @@ struct Counts {
     settled: [AtomicU64; OUTCOMES.len()],
     retries: AtomicU64,
     outbox: OutboxCounts,
-    lag: Mutex<BTreeMap<(GroupName, Domain), u64>>,
+    lag: Figures,
+    age_ms: Figures,
 }
+
+/// One figure a group.
+type Figures = Mutex<BTreeMap<(GroupName, Domain), u64>>;
 
 impl Metrics {
     /// A connection was authenticated.
@@ -190,13 +194,22 @@ impl Metrics {
         self.0.outcome_waits.store(u64::try_from(waits).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
+    /// The oldest event of a group has waited for its outcome so many milliseconds.
+    pub(crate) fn set_group_age(&self, group: &GroupName, domain: &Domain, millis: u64) {
+        set(&self.0.age_ms, group, domain, millis);
+    }
+
+    /// A group is no more.
+    pub(crate) fn forget_group(&self, group: &GroupName, domain: &Domain) {
+        let key = (group.clone(), domain.clone());
+        for figures in [&self.0.lag, &self.0.age_ms] {
+            figures.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        }
+    }
+
     /// A group is so many events behind the log.
     pub(crate) fn set_group_lag(&self, group: &GroupName, domain: &Domain, events: u64) {
-        let mut lag = self.0.lag.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (group.clone(), domain.clone());
-        if lag.len() < GROUPS_MAX || lag.contains_key(&key) {
-            lag.insert(key, events);
-        }
+        set(&self.0.lag, group, domain, events);
     }
 
     /// Everything in Prometheus' text format 0.0.4.
@@ -248,7 +261,14 @@ impl Metrics {
             "How long the oldest row of the outbox has waited.",
             &counts.outbox.waited_ms,
         );
-        page.lag(&counts.lag.lock().unwrap_or_else(PoisonError::into_inner));
+        let groups = |figures: &Figures| figures.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        page.groups("group_lag_events", "Events that a group is behind the log.", 1, &groups(&counts.lag));
+        page.groups(
+            "group_oldest_unsettled_seconds",
+            "For how long the oldest event of a group without an outcome has been published.",
+            1_000,
+            &groups(&counts.age_ms),
+        );
         page.0
     }
 }
@@ -288,6 +308,14 @@ impl<const N: usize> Histogram<N> {
         let fits = bounds.iter().zip(&self.buckets).find(|(bound, _)| value <= **bound);
         add(fits.map_or(&self.above, |(_, bucket)| bucket), 1);
         add(&self.sum, value);
+    }
+}
+
+fn set(figures: &Figures, group: &GroupName, domain: &Domain, figure: u64) {
+    let mut figures = figures.lock().unwrap_or_else(PoisonError::into_inner);
+    let key = (group.clone(), domain.clone());
+    if figures.len() < GROUPS_MAX || figures.contains_key(&key) {
+        figures.insert(key, figure);
     }
 }
 
@@ -343,12 +371,12 @@ impl Page {
         writeln!(self.0, "eventflow_{name}_sum {sum}\neventflow_{name}_count {total}").ok();
     }
 
-    fn lag(&mut self, lag: &BTreeMap<(GroupName, Domain), u64>) {
-        self.head("group_lag_events", "Events that a group is behind the log.", "gauge");
-        for ((group, domain), events) in lag {
+    fn groups(&mut self, name: &str, help: &str, unit: u32, figures: &BTreeMap<(GroupName, Domain), u64>) {
+        self.head(name, help, "gauge");
+        for ((group, domain), figure) in figures {
             let (group, domain) = (escaped(group.as_str()), escaped(domain.as_str()));
-            writeln!(self.0, "eventflow_group_lag_events{{group=\"{group}\",domain=\"{domain}\"}} {events}")
-                .ok();
+            let figure = fraction(*figure, unit);
+            writeln!(self.0, "eventflow_{name}{{group=\"{group}\",domain=\"{domain}\"}} {figure}").ok();
         }
     }
 }
@@ -419,9 +447,9 @@ mod tests {
         let metrics = Metrics::default();
         let (one, other) = (metrics.append_waits(), metrics.append_waits());
         has(&metrics, "eventflow_appends_waiting 2");
-        tokio::time::advance(std::time::Duration::from_micros(251)).await;
+        tokio::time::advance(Duration::from_micros(251)).await;
         drop(one);
-        tokio::time::advance(std::time::Duration::from_secs(6)).await;
+        tokio::time::advance(Duration::from_secs(6)).await;
         drop(other);
         has(&metrics, "eventflow_appends_waiting 0");
         has(&metrics, "eventflow_append_seconds_bucket{le=\"0.00025\"} 0");

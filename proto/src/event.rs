@@ -48,6 +48,12 @@ pub enum EventError {
         /// The key, cut to 64 characters.
         key: String,
     },
+    /// The metadata entry `priority` is not one.
+    #[error("the metadata says a priority of {found:?}; it is one digit, 0 goes first and 9 last")]
+    Priority {
+        /// What it says, cut to 16 characters.
+        found: String,
+    },
 }
 
 /// An event's data: JSON text, kept byte for byte.
@@ -202,6 +208,9 @@ impl Metadata {
         let found = self.0.iter().map(|(key, value)| key.len() + value.len()).sum();
         if found > METADATA_BYTES_MAX {
             return Err(EventError::TooMany { what: "bytes of metadata", found, max: METADATA_BYTES_MAX });
+        }
+        if let Some(text) = self.0.get(crate::priority::KEY) {
+            text.parse::<crate::priority::Priority>()?;
         }
         match self.0.keys().find(|key| key.is_empty() || key.chars().any(char::is_control)) {
             Some(key) => Err(EventError::MetadataKey { key: key.chars().take(64).collect() }),

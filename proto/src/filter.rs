@@ -69,7 +69,8 @@ pub enum Start {
 }
 
 /// Whether one process's events are delivered one after the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Order {
     /// One event of a process at a time, in the order of the log.
     ByPid,

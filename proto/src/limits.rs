@@ -103,3 +103,24 @@ pub const CRON_CHARS_MAX: usize = 128;
 
 /// Characters of the name of a time zone. Longer is refused.
 pub const ZONE_CHARS_MAX: usize = 64;
+/// Failures that a group may allow an event before it is parked. A larger wish is refused.
+pub const GROUP_ATTEMPTS_MAX: u32 = 1_000;
+
+/// Milliseconds that a group may let pass between two tries: a day. A larger wish is refused.
+pub const GROUP_BACKOFF_MS_MAX: u32 = 24 * 60 * 60 * 1_000;
+
+/// The shortest deadline of a group's deliveries, in milliseconds: signs of progress come three times
+/// within it. A shorter one is refused.
+pub const GROUP_DEADLINE_MS_MIN: u32 = 1_000;
+
+/// The longest deadline of a group's deliveries, in milliseconds: a day. A longer one is refused.
+pub const GROUP_DEADLINE_MS_MAX: u32 = 24 * 60 * 60 * 1_000;
+
+/// Processes of one group that may be paused by themselves. More is refused; pause the group.
+pub const PAUSED_PIDS_PER_GROUP_MAX: usize = 1_000;
+
+/// Statuses of one page of groups.
+pub const GROUP_STATUSES_PER_PAGE: usize = 8;
+
+/// Members, and paused processes, that one status lists. Further ones are only counted.
+pub const GROUP_LISTED_MAX: usize = 32;

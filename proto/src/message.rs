@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::chain::{Chain, Chained};
 use crate::event::{Event, NewEvent};
 use crate::filter::{Expectation, Order, Start, Topic};
+use crate::group::{GroupCommand, GroupStatus};
 use crate::name::{Domain, EventId, GroupName, HubId, ServiceName};
 use crate::number::{Attempt, ListenerId, Position, RequestId, Timestamp, Version};
 use crate::read::{Page, Query};
@@ -111,6 +112,9 @@ pub enum Request {
     /// Acknowledges a delivery together with what follows from it. Answered by [`Reply::Chained`]; after a
     /// refusal the delivery counts as failed.
     Chain(Box<Chain>),
+    /// Tells of groups or changes them. Answered by [`Reply::GroupStatus`] when the change is durable
+    /// and in force; of many groups, with the first of them.
+    Manage(GroupCommand),
 }
 
 /// A wish to be told of the first event of a process that has one of some names.
@@ -291,6 +295,13 @@ pub enum HubMessage {
         /// Milliseconds to wait before connecting again.
         retry_after_ms: u32,
     },
+    /// How long a consumer may keep deliveries from now on without an answer or a sign of progress.
+    Deadline {
+        /// Which consumer.
+        listener: ListenerId,
+        /// So many milliseconds.
+        within_ms: u32,
+    },
 }
 
 /// The hub's answer to Hello.
@@ -336,6 +347,8 @@ pub enum Reply {
     Waited(Option<Arc<Event>>),
     /// What came of an ack with effects.
     Chained(Chained),
+    /// How groups stand. After a removal: how they stood.
+    GroupStatus(Vec<GroupStatus>),
 }
 
 /// Where an appended event is.

@@ -137,4 +137,11 @@ pub enum DeliveryState {
         /// Since when.
         since: Timestamp,
     },
+    /// Its group or its process is paused.
+    Paused {
+        /// Since when.
+        since: Timestamp,
+        /// The service and instance that asked for it.
+        by: String,
+    },
 }

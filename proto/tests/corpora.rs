@@ -8,6 +8,8 @@
 mod choices;
 #[path = "../../fuzz/src/frames.rs"]
 mod frames;
+#[path = "../../fuzz/src/groups.rs"]
+mod groups;
 #[path = "../../fuzz/src/messages.rs"]
 mod messages;
 #[path = "../../fuzz/src/sessions.rs"]

@@ -8,6 +8,8 @@
 
 #[path = "golden/chains.rs"]
 mod chains;
+#[path = "golden/groups.rs"]
+mod groups;
 #[path = "golden/values.rs"]
 mod values;
 

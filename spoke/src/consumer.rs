@@ -15,6 +15,7 @@ mod task;
 mod work;
 
 use std::fmt;
+use std::time::Duration;
 
 use futures::Stream;
 use proto::limits::{CREDIT_EVENTS_MAX, NAMES_PER_FILTER_MAX};
@@ -40,6 +41,9 @@ use work::Work;
 /// Handlers that run at once when the consumer does not say.
 const CONCURRENCY: usize = 32;
 
+/// How long a handler may take when the consumer does not say.
+const HANDLE_WITHIN: Duration = Duration::from_secs(60 * 60);
+
 /// Says what a consumer gets and what it does with it; [`ConsumerBuilder::start`] starts it.
 #[must_use = "nothing is consumed before start()"]
 pub struct ConsumerBuilder {
@@ -52,6 +56,7 @@ pub struct ConsumerBuilder {
     order: Order,
     concurrency: usize,
     credit: Option<u32>,
+    handle_within: Duration,
 }
 
 impl ConsumerBuilder {
@@ -67,6 +72,7 @@ impl ConsumerBuilder {
             order: Order::ByPid,
             concurrency: CONCURRENCY,
             credit: None,
+            handle_within: HANDLE_WITHIN,
         }
     }
 
@@ -125,6 +131,17 @@ impl ConsumerBuilder {
         Self { credit: Some(events.clamp(1, CREDIT_EVENTS_MAX)), ..self }
     }
 
+    /// The longest that one handler may take. Default an hour.
+    ///
+    /// As long as a handler lives, the group's deadline is extended by itself; after this the delivery
+    /// is failed, which counts as a try, and the handler's future is dropped. That is noticed within a
+    /// third of the deadline. A handler that blocks its thread cannot be dropped: it keeps its place among
+    /// the handlers that run at once. Who takes deliveries from a [`DeliveryStream`] is not stopped, but
+    /// the event comes again.
+    pub fn handle_within(self, longest: Duration) -> Self {
+        Self { handle_within: longest, ..self }
+    }
+
     /// Joins the group and runs the handlers.
     ///
     /// # Errors
@@ -173,7 +190,8 @@ impl ConsumerBuilder {
         let stop = CancellationToken::new();
         let mut task = JoinSet::new();
         let held_max = self.concurrency.max(usize::try_from(credit).unwrap_or(usize::MAX));
-        let run = Task::new(inbox, work(self.concurrency), group, held_max, stop.clone()).run();
+        let work = work(self.concurrency);
+        let run = Task::new(inbox, work, group, held_max, self.handle_within, stop.clone()).run();
         task.spawn(run.instrument(span));
         Ok(Consumer { task, stop })
     }

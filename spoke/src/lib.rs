@@ -57,6 +57,7 @@ mod state;
 
 mod append;
 mod change;
+mod group;
 mod listing;
 mod read;
 mod wait;
@@ -100,11 +101,15 @@ pub use wait::{PublishAndWait, Wait, WaitError};
 
 /// The words of the protocol that this crate's methods speak in.
 pub use proto::chain::{Which, child_id};
+pub use proto::group::{
+    GroupMember, GroupPart, GroupSettings, GroupStatus, MembersFate, OldestUnsettled, ParkPolicy, Pause,
+    PausedPid, SettingsChange,
+};
 pub use proto::message::{Appended, Link, Stored, Welcome};
 pub use proto::read::More;
 pub use proto::report::{DeliveryState, DeliveryStory, EventStory, GroupReport};
 pub use proto::{
     Attempt, Cpid, Data, Domain, Eid, Event, EventError, EventId, EventName, Expected, GroupName, HubId,
-    Metadata, NameError, NewEvent, Pid, Position, ProjectionName, Refusal, ScheduleKey, ServiceName, Start,
-    Timestamp, TimestampError, Version,
+    Metadata, NameError, NewEvent, Order, Pid, Position, Priority, ProjectionName, Refusal, ScheduleKey,
+    ServiceName, Start, Timestamp, TimestampError, Version,
 };

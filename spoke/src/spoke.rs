@@ -175,6 +175,7 @@ pub(crate) fn unexpected(reply: Reply) -> AskError {
         Reply::Story(_) => "Story",
         Reply::Waited(_) => "Waited",
         Reply::Chained(_) => "Chained",
+        Reply::GroupStatus(_) => "GroupStatus",
     };
     AskError::Refused(proto::Refusal::Invalid {
         reason: format!(

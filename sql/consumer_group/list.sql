@@ -1,1 +1,7 @@
-SELECT id, name, domain, names, ordered, start_after FROM consumer_group WHERE id > ? ORDER BY id LIMIT 1000
+SELECT g.id, g.name, g.domain, g.names, g.ordered, g.start_after,
+       s.attempts_max, s.backoff_first_ms, s.backoff_max_ms, s.deadline_ms, s.credit_max, s.ordered, s.park
+FROM consumer_group g
+LEFT JOIN group_settings s ON s.group_id = g.id
+WHERE g.id > ?
+ORDER BY g.id
+LIMIT 1000

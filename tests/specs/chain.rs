@@ -36,7 +36,7 @@ impl Member {
         let spoke = connect(place, &format!("stage-{stage}")).await;
         let (publisher, to) = (spoke.clone(), name::<Domain>(DOMAINS[stage + 1]));
         let handler = move |delivery: Delivery| hand_on(publisher.clone(), to.clone(), delivery);
-        let from = name(DOMAINS[stage]);
+        let from = name::<Domain>(DOMAINS[stage]);
         // While the hub is away, joining is tried again.
         let consumer = loop {
             let builder = spoke.consumer(from.clone()).any(handler.clone()).from(Start::Beginning);

@@ -176,6 +176,9 @@ async fn fill(database: &TestDatabase) {
             "projection_skipped (name, generation, position, event_id, skipped)
              {MANY} SELECT CONCAT('p', i % 500), 1, i, 'e', 0 FROM r"
         ),
+        format!("group_settings (group_id) {MANY} SELECT i FROM r"),
+        format!("group_pause (group_id, pid, since, agent) {MANY} SELECT i % 20, CONCAT('p', i), 1, 'a' FROM r"),
+        format!("group_removed (group_id, name, domain, removed, agent, swept) {MANY} SELECT i, 'g', 'd', 1, 'a', CASE WHEN i > 5 THEN 1 END FROM r"),
         format!("log (timestamp, agent, message) {MANY} SELECT i, 'a', 'm' FROM r"),
         format!("log_archive (id, timestamp, agent, message) {MANY} SELECT i, i, 'a', 'm' FROM r"),
     ];
@@ -196,7 +199,8 @@ async fn fill(database: &TestDatabase) {
             .execute(
                 "ANALYZE TABLE event, event_eid, event_cpid, event_published, event_retry, event_parked,
                  consumer_group, consumer_slot, certificate, event_scheduled, event_outbox, log,
-                 log_archive, projection, projection_checkpoint, projection_skipped",
+                 log_archive, projection, projection_checkpoint, projection_skipped, group_settings,
+                 group_pause, group_removed",
             )
             .await;
     }

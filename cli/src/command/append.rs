@@ -7,8 +7,8 @@ use clap::Args;
 use proto::limits::DATA_BYTES_MAX;
 use proto::message::{Appended, Stored};
 use proto::{
-    Cpid, Data, Domain, Eid, EventId, EventName, Expected, Metadata, NewEvent, Pid, Position, Timestamp,
-    Version,
+    Cpid, Data, Domain, Eid, EventId, EventName, Expected, Metadata, NewEvent, Pid, Position, Priority,
+    Timestamp, Version,
 };
 use serde::Serialize;
 
@@ -49,6 +49,9 @@ pub(crate) struct AppendArgs {
     /// Metadata, for example actor=ann; may repeat
     #[arg(long = "meta", value_name = "KEY=VALUE", value_parser = parse::pair)]
     metadata: Vec<(String, String)>,
+    /// Which of the waiting events go first: 0 before all others, 9 last [default: 5]
+    #[arg(long, value_name = "0-9")]
+    priority: Option<Priority>,
     /// What must be true of the eventlog before: none, exists or a version; else it is refused
     #[arg(long, value_name = "EXPECTED", value_parser = parse::expected)]
     expect: Option<Expected>,
@@ -137,6 +140,10 @@ impl AppendArgs {
             data,
             eids: self.eids,
             cpids: self.cpids,
+        };
+        let event = match self.priority {
+            Some(priority) => event.with_priority(priority),
+            None => event,
         };
         event.check().map_err(Failure::usage)?;
         Ok(event)

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use proto::group::GroupStatus;
 use proto::message::{Appended, Stored};
-use proto::report::{DeliveryState, EventStory, GroupReport};
+use proto::report::{DeliveryState, EventStory};
 use proto::{EventId, GroupName, Pid, Position};
 use spoke::Spoke;
 use tokio::sync::mpsc;
@@ -166,17 +167,18 @@ async fn show_log_and_state(shop: &Spoke, narrator: &mut Narrator<'_>) -> Outcom
 /// The group's progress, once all is settled.
 async fn show_group(shop: &Spoke, narrator: &mut Narrator<'_>) -> Outcome {
     let group = GroupName::parse("billing").map_err(Failure::failed)?;
-    let report: GroupReport = in_time("every order is settled", async {
+    let status: GroupStatus = in_time("every order is settled", async {
         loop {
-            match shop.group(&group).await?.into_iter().next() {
-                Some(report) if report.pending == 0 => return Ok::<_, Failure>(report),
+            match shop.group_statuses(Some(&group)).await?.into_iter().next() {
+                Some(status) if status.report.pending == 0 => return Ok::<_, Failure>(status),
                 Some(_) | None => tokio::time::sleep(LOOK_EVERY).await,
             }
         }
     })
     .await??;
-    expect(report.succeeded == 2 && report.parked == 1, "two orders succeeded and one is parked")?;
+    let (succeeded, parked) = (status.report.succeeded, status.report.parked);
+    expect(succeeded == 2 && parked == 1, "two orders succeeded and one is parked")?;
     let mut lines = vec!["$ eventflow groups show billing".to_owned()];
-    lines.extend(report.for_people().lines().map(|line| format!("  {line}")));
+    lines.extend(status.for_people().lines().map(|line| format!("  {line}")));
     narrator.tell("Nothing is forgotten: every order has its outcome in the group's books.", lines)
 }

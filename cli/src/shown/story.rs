@@ -139,6 +139,9 @@ fn sentence(delivery: &DeliveryStory) -> String {
                 "done by {who}, with effects that are being committed together with its ack since {since}"
             )
         }
+        DeliveryState::Paused { since, by } => {
+            format!("paused since {since} by {by}; `eventflow groups resume` goes on with it")
+        }
         other => format!("{other:?}"),
     }
 }

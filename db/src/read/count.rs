@@ -1,6 +1,6 @@
-//! How much of the log a listener has before it, counted in the database.
+//! How much of the log a listener has before it, and for how long: counted in the database.
 
-use proto::{EventName, Position, Topic};
+use proto::{EventName, Position, Timestamp, Topic};
 
 use super::{ReadError, Reader, cursor};
 use crate::statement::{Statement, Value};
@@ -9,6 +9,8 @@ const COUNT_PUBLISHED: Statement = Statement::each(
     include_str!("../../../sql/sqlite/event/count_published.sql"),
     include_str!("../../../sql/mysql/event/count_published.sql"),
 );
+
+const PUBLISHED: Statement = Statement::same(include_str!("../../../sql/event/published.sql"));
 
 impl Reader {
     /// How many published events `topic` wants of the positions after `after` up to `through`.
@@ -31,5 +33,14 @@ impl Reader {
             }
         }
         Ok(wanted)
+    }
+
+    /// When the event at a position was published; `None` if there is none, or it was only persisted.
+    ///
+    /// # Errors
+    /// [`ReadError`]; nothing is lost by asking again.
+    pub async fn published(&self, position: Position) -> Result<Option<Timestamp>, ReadError> {
+        let rows = self.pools.rows(&PUBLISHED, &[cursor(position)]).await?;
+        Ok(rows.first().map(|row| row.timestamp_or_null(0)).transpose()?.flatten())
     }
 }

@@ -3,14 +3,17 @@
 use std::collections::HashMap;
 
 use proto::limits::PAGE_EVENTS_MAX;
-use proto::{Domain, EventName, GroupName, NameFilter, Order, Topic};
+use proto::{EventName, GroupName, NameFilter};
 
 use super::{ReadError, Reader};
 use crate::row::{Row, RowError};
 use crate::statement::{Statement, Value};
 use crate::write::group::{Group, GroupId, Slot};
+use crate::write::groups::group;
+use crate::write::manage::{GroupPause, pause};
 
 const PAGE: Statement = Statement::same(include_str!("../../../sql/consumer_group/page.sql"));
+const PAUSES: Statement = Statement::same(include_str!("../../../sql/group_pause/list.sql"));
 const SLOTS: Statement = Statement::same(include_str!("../../../sql/consumer_slot/of_groups.sql"));
 
 impl Reader {
@@ -37,20 +40,16 @@ impl Reader {
         }
         Ok(groups)
     }
-}
 
-fn group(row: &Row) -> Result<Group, RowError> {
-    Ok(Group {
-        id: GroupId(row.small(0)?),
-        name: row.name(1, GroupName::parse)?,
-        topic: Topic {
-            domain: row.name(2, Domain::parse)?,
-            names: name_filter(row.text_or_null(3)?.as_deref())?,
-        },
-        order: if row.integer(4)? == 0 { Order::None } else { Order::ByPid },
-        start_after: row.position(5)?,
-        slots: Vec::new(),
-    })
+    /// What of a group is paused, the whole of it first; no more than
+    /// [`proto::limits::PAUSED_PIDS_PER_GROUP_MAX`] processes and one.
+    ///
+    /// # Errors
+    /// [`ReadError`]; nothing is lost by asking again.
+    pub async fn pauses(&self, group: GroupId) -> Result<Vec<GroupPause>, ReadError> {
+        let rows = self.pools.rows(&PAUSES, &[Value::Integer(i64::from(group.0))]).await?;
+        Ok(rows.iter().map(pause).collect::<Result<_, _>>()?)
+    }
 }
 
 fn slot(row: &Row) -> Result<Slot, RowError> {

@@ -18,6 +18,7 @@ use crate::statement::Statement;
 use crate::write::decide::Eventlog;
 use crate::write::group::{Group, GroupWish};
 use crate::write::log::{Log, Trouble};
+use crate::write::manage::Sweep;
 use crate::write::schedules::Cancellation;
 use crate::write::session::Session;
 use crate::write::task::{Task, Tries};
@@ -129,6 +130,8 @@ impl Task {
         match command {
             Command::Group(wish, answer) => drop(answer.send(self.alone(&wish).await)),
             Command::TakeGroups(answer) => drop(answer.send(self.alone(&TakeGroups).await)),
+            Command::ChangeGroups(change, answer) => drop(answer.send(self.alone(&*change).await)),
+            Command::SweepGroups(answer) => drop(answer.send(self.alone(&Sweep).await)),
             Command::Link(link, answer) => drop(answer.send(self.alone(&link).await)),
             Command::DeleteEvent(id, answer) => self.delete(answer, &id).await,
             Command::DeleteEventlog(domain, pid, answer) => {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use proto::{GroupName, Order, Position, Start, Topic};
+use proto::{GroupName, Order, Position, SettingsChange, Start, Topic};
 
 /// The number of a group. 0 is reserved for orphans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,6 +38,9 @@ pub struct Group {
     pub topic: Topic,
     /// Whether a process's events come one by one.
     pub order: Order,
+    /// The settings that people have chosen; what is `None` is the hub's default, and of the order
+    /// what the group was made with.
+    pub settings: SettingsChange,
     /// It gets what comes after this position.
     pub start_after: Position,
     /// All [`proto::limits::SLOTS_PER_GROUP`] of them, by number.

@@ -1,17 +1,22 @@
 //! Makes, finds and takes consumer groups.
 
 use proto::limits::SLOTS_PER_GROUP;
-use proto::{Domain, EventName, GroupName, NameFilter, Order, Position, Refusal, Start, Timestamp, Topic};
+use proto::{
+    Domain, EventName, GroupName, NameFilter, Order, Position, Refusal, SettingsChange, Start, Timestamp,
+    Topic,
+};
 
 use crate::row::{Row, RowError};
 use crate::statement::{Statement, Template, Value};
 use crate::write::group::{Group, GroupId, GroupWish, Slot};
 use crate::write::log::{Trouble, headless};
+use crate::write::manage::settings;
 use crate::write::session::Session;
 
 const FIND: Statement = Statement::same(include_str!("../../../sql/consumer_group/find.sql"));
 const LIST: Statement = Statement::same(include_str!("../../../sql/consumer_group/list.sql"));
 const LAST_ID: Statement = Statement::same(include_str!("../../../sql/consumer_group/last_id.sql"));
+const LAST_REMOVED: Statement = Statement::same(include_str!("../../../sql/group_removed/last_id.sql"));
 const INSERT: Statement = Statement::same(include_str!("../../../sql/consumer_group/insert.sql"));
 const LIST_SLOTS: Statement = Statement::same(include_str!("../../../sql/consumer_slot/list.sql"));
 const TAKE: Statement = Statement::same(include_str!("../../../sql/consumer_slot/take.sql"));
@@ -63,9 +68,7 @@ impl Session {
             Start::At(position) => position.previous(),
             Start::Now => self.head().await?.ok_or_else(headless)?.position,
         };
-        let last = self.rows(&LAST_ID, &[]).await?;
-        let last = last.first().map(|row| row.integer_or_null(0)).transpose().map_err(sqlx::Error::from)?;
-        let id = last.flatten().unwrap_or(0) + 1;
+        let id = self.last_id(&LAST_ID).await?.max(self.last_id(&LAST_REMOVED).await?) + 1;
         let names = names_as_json(&wish.topic.names);
         let values = [
             Value::Integer(id),
@@ -93,9 +96,16 @@ impl Session {
             name: wish.name.clone(),
             topic: wish.topic.clone(),
             order: wish.order,
+            settings: SettingsChange::default(),
             start_after,
             slots: self.slots(id).await?,
         })
+    }
+
+    /// The highest number that a statement finds; 0 if there is none.
+    async fn last_id(&mut self, statement: &Statement) -> Result<i64, sqlx::Error> {
+        let rows = self.rows(statement, &[]).await?;
+        Ok(rows.first().map(|row| row.integer_or_null(0)).transpose()?.flatten().unwrap_or(0))
     }
 
     async fn slots(&mut self, group: GroupId) -> Result<Vec<Slot>, sqlx::Error> {
@@ -107,6 +117,8 @@ impl Session {
 
 /// A group from a row of `consumer_group`, still without its slots.
 pub(crate) fn group(row: &Row) -> Result<Group, RowError> {
+    let settings = settings(row, 6)?;
+    let made_with = if row.integer(4)? == 0 { Order::None } else { Order::ByPid };
     Ok(Group {
         id: GroupId(row.small(0)?),
         name: row.name(1, GroupName::parse)?,
@@ -114,7 +126,8 @@ pub(crate) fn group(row: &Row) -> Result<Group, RowError> {
             domain: row.name(2, Domain::parse)?,
             names: names_from_json(row.text_or_null(3)?.as_deref())?,
         },
-        order: if row.integer(4)? == 0 { Order::None } else { Order::ByPid },
+        order: settings.order.unwrap_or(made_with),
+        settings,
         start_after: row.position(5)?,
         slots: Vec::new(),
     })
@@ -142,7 +155,8 @@ fn difference(group: &Group, wish: &GroupWish) -> Option<String> {
             group.topic.domain
         ));
     }
-    if group.order != wish.order {
+    // An order that a person has chosen for the group is none that its members could know.
+    if group.settings.order.is_none() && group.order != wish.order {
         let order = match group.order {
             Order::ByPid => "in the order of each process",
             Order::None => "in no order",

@@ -5,6 +5,8 @@ pub(crate) mod ceiling;
 pub(crate) mod chain;
 pub(crate) mod commits;
 pub(crate) mod group;
+pub(crate) mod groups;
+pub(crate) mod manage;
 pub(crate) mod settlement;
 pub(crate) mod writer;
 
@@ -13,7 +15,6 @@ mod change;
 mod decide;
 mod drain;
 mod fire;
-mod groups;
 mod intake;
 mod links;
 mod log;

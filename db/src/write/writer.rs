@@ -16,6 +16,7 @@ use crate::write::append::Append;
 use crate::write::chain::{Chain, Effects};
 use crate::write::commits::Commits;
 use crate::write::group::{Group, GroupWish};
+use crate::write::manage::{ChangedGroup, GroupChange, Swept};
 use crate::write::plan::Planned;
 use crate::write::settle;
 use crate::write::settlement::{OrphanRun, Settlements};
@@ -61,6 +62,8 @@ pub(crate) enum Command {
     Orphans(Vec<OrphanRun>, Answer<()>),
     Group(GroupWish, Answer<Group>),
     TakeGroups(Answer<Vec<Group>>),
+    ChangeGroups(Box<GroupChange>, Answer<Vec<ChangedGroup>>),
+    SweepGroups(Answer<Swept>),
     Link(Link, Answer<u64>),
     DeleteEvent(EventId, Answer<Vec<Position>>),
     DeleteEventlog(Domain, Pid, Answer<Vec<Position>>),
@@ -158,6 +161,23 @@ impl Writer {
     /// [`WriteError`] if they were not taken.
     pub async fn take_groups(&self) -> Result<Vec<Group>, WriteError> {
         self.ask(Command::TakeGroups).await
+    }
+
+    /// Changes the groups of one name. The answer has each of them as it is now, or as it was when it
+    /// was removed; asking again is safe. Who made the change is in the journal with the same commit.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] without such a group, [`Refusal::Invalid`] at a limit.
+    pub async fn change_groups(&self, change: GroupChange) -> Result<Vec<ChangedGroup>, WriteError> {
+        self.ask(|answer| Command::ChangeGroups(Box::new(change), answer)).await
+    }
+
+    /// Deletes one page of what removed groups have left behind, in a transaction of its own.
+    ///
+    /// # Errors
+    /// [`WriteError`] if it was not deleted; asking again is safe.
+    pub async fn sweep_groups(&self) -> Result<Swept, WriteError> {
+        self.ask(Command::SweepGroups).await
     }
 
     /// Changes an event's links, and says how many changed: 0 if it was so already.

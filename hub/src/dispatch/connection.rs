@@ -10,6 +10,10 @@ use proto::Event;
 /// Pushes on their way to one connection: what its queue holds. At it the events stay where they are.
 pub(crate) const PUSHES_MAX: usize = 4_096;
 
+/// Places in a connection's queue beside those of its pushes, for what its members are told of their
+/// deadlines. At it they are told later.
+pub(crate) const DEADLINES_MAX: usize = 256;
+
 /// Bytes of events on their way to one connection. At it the events stay where they are.
 const PUSH_BYTES_MAX: usize = 8 << 20;
 

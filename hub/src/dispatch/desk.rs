@@ -4,6 +4,8 @@
 //! [`super::task`] feeds it and carries out what it asks. It never waits, so a test can drive it
 //! through any order of events.
 
+mod manage;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -283,6 +285,11 @@ impl Desk {
     /// Sends nothing more out; answers are still taken and recorded.
     pub(super) fn close(&mut self) {
         self.closing = true;
+    }
+
+    /// Whether nothing is sent out any more.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing
     }
 
     /// Moves every cursor on as far as it goes, before the hub ends.

@@ -6,24 +6,34 @@
 
 mod answers;
 mod chains;
+mod lanes;
 mod line;
 mod members;
+mod pauses;
+mod reorder;
 mod report;
+mod settings;
 mod watchdog;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use db::{GroupId, Retry, SettledRun, SlotMove};
-use proto::{Attempt, Event, GroupName, Order, Pid, Position, Timestamp, Topic};
+use db::{GroupId, GroupPause, Retry, SettledRun, SlotMove};
+use proto::{Attempt, Event, GroupName, GroupSettings, Order, Pid, Position, Priority, Timestamp, Topic};
 
 pub(super) use self::answers::Ended;
 use self::chains::Chains;
 pub(super) use self::chains::Committed;
+use self::lanes::Lanes;
+#[cfg(test)]
+pub(super) use self::lanes::PICKS_PER_ROUND;
 use self::line::Line;
 pub(crate) use self::members::MemberKey;
 use self::members::Members;
+use self::pauses::Pauses;
+use self::reorder::{Back, Strays};
+pub(crate) use self::settings::Standing;
 pub(super) use self::watchdog::Stall;
 use super::connection::{ConnectionId, Rooms};
 use super::effect::Effect;
@@ -68,6 +78,8 @@ enum State {
     RetryAt(Timestamp),
     /// Answered with effects, which are being committed together with its outcome.
     Committing { since: Timestamp },
+    /// Next of its process, which is paused.
+    Held,
 }
 
 #[derive(Debug)]
@@ -75,7 +87,10 @@ struct InHand {
     event: Option<Arc<Event>>,
     pid: Pid,
     slot: u16,
+    priority: Priority,
     state: State,
+    /// Who failed it last: another member gets it next, if one can.
+    failed_by: Option<MemberKey>,
     /// How often it went out; the number of the delivery.
     deliveries: u32,
     /// How often it failed; what `attempts_max` bounds.
@@ -99,7 +114,9 @@ pub(crate) struct Group {
     in_hand: HashMap<Position, InHand>,
     bytes: usize,
     pids: HashMap<Pid, VecDeque<Position>>,
-    ready: VecDeque<Position>,
+    strays: Strays,
+    ready: Lanes,
+    pauses: Pauses,
     out: usize,
     retries: BTreeSet<(Timestamp, Position)>,
     /// Deliveries that were not answered in time, with members that are still at them.
@@ -118,6 +135,8 @@ pub(crate) struct Group {
     flushes_done: u64,
     leaving: Vec<(MemberKey, u64)>,
     chains: Chains,
+    settings: GroupSettings,
+    /// What the settings make.
     rules: Rules,
 }
 
@@ -130,12 +149,17 @@ pub(crate) struct Recovered {
     pub(crate) runs: Vec<SettledRun>,
     /// What has failed and is not settled.
     pub(crate) retries: Vec<Retry>,
+    /// What of it is paused.
+    pub(crate) pauses: Vec<GroupPause>,
 }
 
 impl Group {
     /// A group as it was left by the hub that had it before, or a new one.
-    pub(super) fn new(recovered: Recovered, rules: Rules, now: Timestamp) -> Self {
-        let Recovered { group, runs, retries } = recovered;
+    ///
+    /// What people have not chosen for it is as `defaults` say.
+    pub(super) fn new(recovered: Recovered, defaults: Rules, now: Timestamp) -> Self {
+        let Recovered { group, runs, retries, pauses } = recovered;
+        let settings = settings::settings(defaults, &group.settings, group.order);
         let mut lines: Vec<_> = group.slots.iter().map(Line::new).collect();
         for run in runs {
             if let Some(line) = lines.get_mut(usize::from(run.slot)) {
@@ -155,13 +179,15 @@ impl Group {
             in_hand: HashMap::new(),
             bytes: 0,
             pids: HashMap::new(),
-            ready: VecDeque::new(),
+            strays: Strays::default(),
+            ready: Lanes::default(),
+            pauses: Pauses::new(pauses),
             out: 0,
             retries: BTreeSet::new(),
             overdue: BTreeSet::new(),
             remembered: retries.into_iter().map(|retry| (retry.position, retry)).collect(),
             fresh_retries: BTreeMap::new(),
-            members: Members::default(),
+            members: Members::new(settings.credit_max),
             unflushed_since: None,
             flushing: None,
             swept: now,
@@ -169,7 +195,8 @@ impl Group {
             flushes_done: 0,
             leaving: Vec::new(),
             chains: Chains::default(),
-            rules,
+            rules: settings::rules(&settings),
+            settings,
         }
     }
 
@@ -183,7 +210,8 @@ impl Group {
         let room = self.in_hand.len() < IN_HAND_MAX
             && self.ready.len() + self.out < READY_MAX
             && self.bytes < IN_HAND_BYTES_MAX;
-        (room && !self.members.is_empty() && !self.loading).then_some(self.read_through)
+        let reads = room && !self.members.is_empty() && !self.pauses.is_whole() && !self.loading;
+        reads.then_some(self.read_through)
     }
 
     /// Takes the next event that was read; events come in the order of the log.
@@ -202,7 +230,9 @@ impl Group {
             event: Some(Arc::clone(event)),
             pid: event.pid.clone(),
             slot,
+            priority: event.metadata.priority(),
             state: State::Behind,
+            failed_by: None,
             deliveries: remembered.as_ref().map_or(0, |retry| retry.attempts.0),
             failures: remembered.as_ref().map_or(0, |retry| retry.attempts.0),
             consumer: remembered.as_ref().map(|retry| Arc::clone(&retry.consumer)),
@@ -248,7 +278,7 @@ impl Group {
             }
             None => {
                 entry.state = if entry.event.is_some() { State::Ready } else { State::Fetching };
-                self.ready.push_back(position);
+                self.ready.push(entry.priority, position);
             }
         }
     }
@@ -256,25 +286,35 @@ impl Group {
     /// Hands out what can go, as effects.
     pub(super) fn pump(&mut self, now: Timestamp, rooms: &mut Rooms, effects: &mut Vec<Effect>) {
         self.wake_retries(now);
-        while let Some(&position) = self.ready.front() {
+        if self.pauses.is_whole() {
+            return;
+        }
+        while let Some(position) = self.ready.next() {
             let Some(entry) = self.in_hand.get_mut(&position) else {
-                self.ready.pop_front();
+                self.ready.drop_next();
                 continue;
             };
+            if !matches!(entry.state, State::Ready | State::Fetching) {
+                self.ready.drop_next();
+                continue;
+            }
+            if self.pauses.has(&entry.pid) {
+                self.ready.drop_next();
+                self.hold(position);
+                continue;
+            }
             let Some(event) = entry.event.clone() else {
                 // Its data was not kept; it comes back through `fetched`.
-                self.ready.pop_front();
+                self.ready.drop_next();
                 if entry.state == State::Fetching {
                     effects.push(Effect::Fetch { group: self.id, pid: entry.pid.clone(), position });
                 }
                 continue;
             };
-            if !matches!(entry.state, State::Ready | State::Fetching) {
-                self.ready.pop_front();
-                continue;
-            }
-            let Some(member) = self.members.choose(entry.slot, &event, rooms) else { return };
-            self.ready.pop_front();
+            let Some(member) = self.members.choose(entry.slot, entry.failed_by, &event, rooms) else {
+                return;
+            };
+            self.ready.take();
             member.in_flight += 1;
             self.out += 1;
             entry.deliveries += 1;
@@ -341,11 +381,16 @@ impl Group {
             self.bytes -= event.weight();
         }
         self.fresh_retries.remove(&position);
+        self.pauses.forget(&entry.pid, position);
         let mut next = None;
         if let Some(queue) = self.pids.get_mut(&entry.pid) {
             let was_next = queue.front() == Some(&position);
             queue.retain(|&queued| queued != position);
-            next = queue.front().copied().filter(|_| was_next);
+            next = match self.strays.back(&entry.pid, position) {
+                Back::Ordinary => queue.front().copied().filter(|_| was_next),
+                Back::Waiting => None,
+                Back::Last => queue.front().copied(),
+            };
             if queue.is_empty() {
                 self.pids.remove(&entry.pid);
             }

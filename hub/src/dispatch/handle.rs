@@ -1,15 +1,20 @@
 //! How connections reach the dispatcher.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use db::GroupChange;
+use proto::group::MembersFate;
 
 use db::Effects;
 use proto::chain::Chained;
 use proto::message::{Answer, Consume, Subscribe, Wait};
 use proto::report::{DeliveryStory, GroupReport};
-use proto::{Attempt, Event, GroupName, ListenerId, Position, Refusal};
+use proto::{Attempt, Domain, Event, GroupName, ListenerId, Position, Refusal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::connection::ConnectionId;
+use super::group::Standing;
 use super::waits::Found;
 
 /// Inputs that may wait for the dispatcher. At it connections wait, and stop reading their sockets.
@@ -28,6 +33,8 @@ pub(crate) enum Outgoing {
     CaughtUp { listener: ListenerId, position: Position },
     /// A listener is over although the connection lives.
     Dropped { listener: ListenerId, refusal: Refusal },
+    /// A consumer may keep deliveries for so long without a word.
+    Deadline { listener: ListenerId, within: Duration },
 }
 
 /// What the dispatcher is told or asked.
@@ -45,6 +52,8 @@ pub(super) enum Input {
     Reports { after: Option<GroupName>, reply: oneshot::Sender<Vec<(GroupReport, Position)>> },
     Wait { wait: Wait, found: oneshot::Sender<Found>, reply: oneshot::Sender<Result<(), Refusal>> },
     Stories { event: Box<Event>, reply: oneshot::Sender<Vec<DeliveryStory>> },
+    Standings { page: GroupPage, reply: oneshot::Sender<Vec<Standing>> },
+    Change { change: Box<GroupChange>, members: MembersFate, reply: Changed },
 }
 
 /// An ack with effects, as far as it could be prepared.
@@ -56,6 +65,20 @@ pub(crate) struct ChainWork {
     /// What is to be committed, or why that can never be.
     pub(crate) effects: Result<Effects, Refusal>,
 }
+
+/// A page of groups, by name and domain.
+#[derive(Debug)]
+pub(crate) struct GroupPage {
+    /// Only groups of this name.
+    pub(crate) group: Option<GroupName>,
+    /// The last of the page before.
+    pub(crate) after: Option<(GroupName, Domain)>,
+    /// How many it may have.
+    pub(crate) limit: usize,
+}
+
+/// How the groups of a change stand now, or why it was not made.
+pub(super) type Changed = oneshot::Sender<Result<Vec<Standing>, Refusal>>;
 
 /// Where a listener starts, or why there is none.
 pub(super) type Opened = oneshot::Sender<Result<Position, Refusal>>;
@@ -161,6 +184,24 @@ impl Dispatcher {
         let (reply, answer) = oneshot::channel();
         self.tell(Input::Stories { event: Box::new(event), reply }).await;
         answer.await.map_err(|_| Refusal::Stopping)
+    }
+
+    /// How groups stand.
+    pub(crate) async fn standings(&self, page: GroupPage) -> Result<Vec<Standing>, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Input::Standings { page, reply }).await;
+        answer.await.map_err(|_| Refusal::Stopping)
+    }
+
+    /// Changes groups; answers when that is durable and in force.
+    pub(crate) async fn change(
+        &self,
+        change: GroupChange,
+        members: MembersFate,
+    ) -> Result<Vec<Standing>, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Input::Change { change: Box::new(change), members, reply }).await;
+        answer.await.unwrap_or(Err(Refusal::Stopping))
     }
 
     /// A dispatcher that has ended needs no telling, and who asks it learns by the dropped reply.

@@ -49,7 +49,8 @@ impl Log {
         let from = Position(cursor.0.saturating_sub(RUN_POSITIONS_MAX + 1));
         let runs = self.runs(group.id, from).await?;
         let retries = self.retries(group.id).await?;
-        Ok(Recovered { group, runs, retries })
+        let pauses = self.reader.pauses(group.id).await.map_err(crate::refuse::read)?;
+        Ok(Recovered { group, runs, retries, pauses })
     }
 
     async fn runs(&self, group: GroupId, mut after: Position) -> Result<Vec<SettledRun>, Refusal> {

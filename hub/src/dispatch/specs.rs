@@ -1,6 +1,8 @@
 //! What the desk promises, driven through its inputs and effects without a clock or a table.
 
 mod chains;
+mod groups;
+mod lanes;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +11,10 @@ use db::{Group, GroupId, Matching, Outcome, Retry, SettledRun, Settlements, Slot
 use proto::limits::SLOTS_PER_GROUP;
 use proto::message::{Answer, Scope, Verdict};
 use proto::report::DeliveryState;
-use proto::{Attempt, Domain, Event, GroupName, ListenerId, NameFilter, Order, Position, Timestamp, Topic};
+use proto::{
+    Attempt, Domain, Event, GroupName, ListenerId, NameFilter, Order, Position, SettingsChange, Timestamp,
+    Topic,
+};
 
 use super::connection::ConnectionId;
 use super::desk::{Desk, key};
@@ -44,11 +49,13 @@ fn recovered(start_after: u64, order: Order) -> Recovered {
             name: GroupName::parse("audit").unwrap(),
             topic: topic(),
             order,
+            settings: SettingsChange::default(),
             start_after: Position(start_after),
             slots: slots.collect(),
         },
         runs: Vec::new(),
         retries: Vec::new(),
+        pauses: Vec::new(),
     }
 }
 

@@ -1,14 +1,17 @@
 //! The task that owns the [`Desk`]: it feeds it and carries out what it asks for.
 
 mod chains;
+mod consuming;
+mod gauges;
+mod manage;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use db::{
-    Commits, Committed, GroupId, GroupWish, Matching, OrphanRun, Reader, Settlements, Wanted, WriteError,
-    Writer,
+    ChangedGroup, Commits, Committed, GroupId, Matching, OrphanRun, Reader, Settlements, Swept, Wanted,
+    WriteError, Writer,
 };
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -19,6 +22,8 @@ use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use self::gauges::{Age, Gauges};
+use self::manage::{Changes, ReadAt};
 use super::connection::ConnectionId;
 use super::desk::{Desk, key};
 use super::effect::{Effect, LoadFor};
@@ -55,7 +60,11 @@ enum Done {
     },
     Orphans,
     Chained(Box<chains::Settled>),
+    Changed(Result<Vec<ChangedGroup>, WriteError>),
+    Swept(Result<Swept, WriteError>),
+    Ages(Vec<Age>),
     Group {
+        read: ReadAt,
         member: MemberKey,
         wish: Box<Consume>,
         label: Arc<str>,
@@ -77,6 +86,8 @@ pub(crate) struct DispatchTask {
     consumers: HashMap<MemberKey, Option<GroupId>>,
     leaving: HashMap<MemberKey, oneshot::Sender<()>>,
     waits: Waits<oneshot::Sender<Found>>,
+    changes: Changes,
+    gauges: Gauges,
     work: FuturesUnordered<BoxFuture<'static, Done>>,
     effects: Vec<Effect>,
     gauged: Timestamp,
@@ -131,7 +142,7 @@ pub(crate) async fn start(parts: Parts) -> Result<(Dispatcher, DispatchTask), Re
         desk.add_group(group, clock.now());
     }
     let (sender, inputs) = mpsc::channel(INPUTS_MAX);
-    let task = DispatchTask {
+    let mut task = DispatchTask {
         desk,
         log,
         clock,
@@ -142,6 +153,8 @@ pub(crate) async fn start(parts: Parts) -> Result<(Dispatcher, DispatchTask), Re
         consumers: HashMap::new(),
         leaving: HashMap::new(),
         waits: Waits::default(),
+        changes: Changes::default(),
+        gauges: Gauges::default(),
         work: FuturesUnordered::new(),
         effects: Vec::new(),
         gauged: clock.now(),
@@ -149,6 +162,7 @@ pub(crate) async fn start(parts: Parts) -> Result<(Dispatcher, DispatchTask), Re
         stall: None,
         stalls: 0,
     };
+    task.sweep();
     Ok((Dispatcher::new(sender), task))
 }
 
@@ -186,6 +200,7 @@ impl DispatchTask {
 
     /// Records what is left and says what is not.
     async fn end(mut self) -> LeftBehind {
+        self.desk.close();
         self.desk.sweep(&mut self.effects);
         self.carry_out();
         while let Some(done) = self.work.next().await {
@@ -206,10 +221,9 @@ impl DispatchTask {
             self.waits.sweep(oneshot::Sender::is_closed);
             self.metrics.set_waits(self.waits.len());
             self.metrics.set_in_flight(u64::try_from(self.desk.out()).unwrap_or(u64::MAX));
-            for (group, domain, behind) in self.desk.lags() {
-                self.metrics.set_group_lag(group, domain, behind);
-            }
+            self.gauge_groups(now);
         }
+        self.tell_deadlines();
     }
 
     /// Looks for what could go on and does not. What is found twice in a row was stuck for a second.
@@ -268,6 +282,11 @@ impl DispatchTask {
             Input::Wait { wait, found, reply } => {
                 let _asker_gone = reply.send(self.wait(wait, found));
             }
+            Input::Standings { page, reply } => {
+                let groups = self.desk.after(page.group.as_ref(), page.after.as_ref(), page.limit);
+                let _asker_gone = reply.send(self.desk.standings(groups));
+            }
+            Input::Change { change, members, reply } => self.change(*change, members, reply),
             Input::Stories { event, reply } => {
                 let stories = self.desk.stories(&event).into_iter().map(|(_, story)| story).collect();
                 let _asker_gone = reply.send(stories);
@@ -320,46 +339,6 @@ impl DispatchTask {
         if self.desk.subscribe(feed) { Ok(after) } else { Err(Refusal::Stopping) }
     }
 
-    fn consume(&mut self, connection: ConnectionId, wish: Consume, label: Arc<str>, reply: Opened) {
-        let member = key(connection, wish.listener);
-        self.consumers.insert(member, None);
-        let log = self.log.clone();
-        self.work.push(Box::pin(async move {
-            let group = GroupWish {
-                name: wish.group.clone(),
-                topic: wish.topic.clone(),
-                start: wish.start,
-                order: wish.order,
-            };
-            let group = log.group(group).await;
-            Done::Group { member, wish: Box::new(wish), label, reply, group }
-        }));
-    }
-
-    fn consume_ready(
-        &mut self,
-        member: MemberKey,
-        wish: &Consume,
-        label: Arc<str>,
-        group: Result<Recovered, Refusal>,
-    ) -> Result<Position, Refusal> {
-        // Gone or left while its group was made.
-        if !self.consumers.contains_key(&member) {
-            return Err(Refusal::Stopping);
-        }
-        let recovered = group.inspect_err(|_| {
-            self.consumers.remove(&member);
-        })?;
-        let (id, after) = (recovered.group.id, recovered.group.start_after);
-        self.desk.add_group(recovered, self.clock.now());
-        if !self.desk.join(id, member, label, wish.credit) {
-            self.consumers.remove(&member);
-            return Err(Refusal::Stopping);
-        }
-        self.consumers.insert(member, Some(id));
-        Ok(after)
-    }
-
     fn leave(&mut self, key: MemberKey, reply: oneshot::Sender<()>) {
         let group = self.consumers.remove(&key).flatten();
         self.leaving.insert(key, reply);
@@ -377,22 +356,32 @@ impl DispatchTask {
             Done::Settled { group, outcome: Err(error) } => self.lost(group, &error),
             Done::Orphans => self.desk.orphans_flushed(),
             Done::Chained(settled) => self.chained(*settled),
-            Done::Group { member, wish, label, reply, group } => {
-                let opened = self.consume_ready(member, &wish, label, group);
-                let _asker_gone = reply.send(opened);
+            Done::Changed(outcome) => self.changed(outcome),
+            Done::Swept(outcome) => self.swept(outcome),
+            Done::Ages(ages) => self.aged(ages),
+            Done::Group { read, member, wish, label, reply, group } => {
+                self.group_ready(read, member, *wish, label, reply, group);
             }
         }
     }
 
     /// A group's outcomes cannot be recorded by this hub any more: its members must come again.
     fn lost(&mut self, group: GroupId, error: &WriteError) {
+        if !self.desk.has_group(group) {
+            return;
+        }
         error!(group = group.0, %error, "outcomes of a group could not be recorded; its members are sent away and its events come again");
         self.desk.drop_group(group);
+        self.send_away(group, &Refusal::Unavailable { reason: error.to_string() });
+    }
+
+    /// Ends all consumers of a group that is not here any more.
+    fn send_away(&mut self, group: GroupId, refusal: &Refusal) {
         let members: Vec<_> =
             self.consumers.iter().filter(|(_, of)| **of == Some(group)).map(|(&key, _)| key).collect();
         for member in members {
             self.consumers.remove(&member);
-            let refusal = Refusal::Unavailable { reason: error.to_string() };
+            let refusal = refusal.clone();
             self.send(member.connection, Outgoing::Dropped { listener: member.listener, refusal });
         }
     }

@@ -246,6 +246,15 @@ impl HubSession {
         }
     }
 
+    /// Tells a consumer how long it may keep deliveries without a word. To one that is closed or leaving,
+    /// nothing is said.
+    pub fn deadline(&mut self, listener: ListenerId, within: Duration) {
+        if self.listeners.is_open(listener, Kind::Consumer) {
+            let within_ms = u32::try_from(within.as_millis()).unwrap_or(u32::MAX);
+            self.outbox.push(HubMessage::Deadline { listener, within_ms });
+        }
+    }
+
     /// Says that the hub is about to close. It may be said at any time, also before Welcome.
     pub fn go_away(&mut self, mut reason: String, retry_after: Duration) {
         cut(&mut reason);
@@ -387,7 +396,8 @@ impl HubSession {
             | Request::DeleteEventlog { .. }
             | Request::Groups { .. }
             | Request::Group(_)
-            | Request::Story(_) => Purpose::Other,
+            | Request::Story(_)
+            | Request::Manage(_) => Purpose::Other,
         };
         let weight = weight(&body);
         self.in_flight_bytes += weight;

@@ -170,6 +170,12 @@ impl SpokeSession {
                 Ok(())
             }
             HubMessage::Dropped { listener, refusal } => self.dropped(listener, refusal),
+            HubMessage::Deadline { listener, within_ms } => {
+                self.listeners.check_known("Deadline", listener)?;
+                let within = Duration::from_millis(u64::from(within_ms));
+                self.events.push_back(FromHub::Deadline { listener, within });
+                Ok(())
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use eventflow_proto::chain::{Chained, Effect, Which};
 use eventflow_proto::enrol::{EnrolReply, EnrolRequest, Enrolled};
+use eventflow_proto::group::{GroupCommand, GroupPart, MembersFate};
 use eventflow_proto::message::{
     Answer, Appended, Consume, Hello, HubMessage, Link, Offer, Reply, Request, Scope, SpokeMessage, Stored,
     Subscribe, Verdict, Wait, Welcome,
@@ -12,10 +13,11 @@ use eventflow_proto::read::{More, Page, Query, Window};
 use eventflow_proto::report::{DeliveryState, DeliveryStory, EventStory, GroupReport};
 use eventflow_proto::{
     Attempt, Cpid, Data, Domain, Eid, Event, EventId, EventName, Expectation, Expected, GroupName, HubId,
-    ListenerId, Metadata, NameFilter, NewEvent, Order, Pid, Position, Refusal, RequestId, ServiceName, Start,
-    Timestamp, Topic, Version, wire,
+    ListenerId, Metadata, NameFilter, NewEvent, Order, ParkPolicy, Pid, Position, Refusal, RequestId,
+    ServiceName, Start, Timestamp, Topic, Version, wire,
 };
 
+use super::groups;
 use super::{Golden, golden};
 
 /// Everything, by type.
@@ -31,6 +33,7 @@ pub(crate) fn all() -> Vec<Golden> {
         reports(),
         enrolment(),
         super::chains::values(),
+        groups::all(),
     ]
     .into_iter()
     .flatten()
@@ -69,6 +72,10 @@ pub(crate) fn enums() -> Vec<(&'static str, Refuses)> {
         ("Effect", refuses::<Effect>),
         ("Which", refuses::<Which>),
         ("Chained", refuses::<Chained>),
+        ("GroupCommand", refuses::<GroupCommand>),
+        ("GroupPart", refuses::<GroupPart>),
+        ("MembersFate", refuses::<MembersFate>),
+        ("ParkPolicy", refuses::<ParkPolicy>),
     ]
 }
 
@@ -123,6 +130,7 @@ fn requests() -> Vec<Golden> {
         golden("Request/Group", Request::Group(group())),
         golden("Request/Story", Request::Story(id())),
         golden("Request/Wait", Request::Wait(wait)),
+        golden("Request/Manage", Request::Manage(groups::command())),
     ]
 }
 
@@ -200,6 +208,7 @@ fn hub_messages() -> Vec<Golden> {
         golden("HubMessage/Ping", HubMessage::Ping(1)),
         golden("HubMessage/Pong", HubMessage::Pong(251)),
         golden("HubMessage/GoAway", HubMessage::GoAway { reason: "update".into(), retry_after_ms: 65_536 }),
+        golden("HubMessage/Deadline", HubMessage::Deadline { listener, within_ms: 60_000 }),
     ]
 }
 
@@ -215,6 +224,7 @@ fn replies() -> Vec<Golden> {
         golden("Reply/Groups", Reply::Groups(vec![group_report()])),
         golden("Reply/Story", Reply::Story(Box::new(story()))),
         golden("Reply/Waited", Reply::Waited(Some(Arc::new(event())))),
+        golden("Reply/GroupStatus", Reply::GroupStatus(vec![groups::status()])),
         golden("Stored/Now", Stored::Now),
         golden("Stored/Before", Stored::Before),
         golden("Page/Events", events),
@@ -259,6 +269,7 @@ fn reports() -> Vec<Golden> {
         golden("DeliveryState/NotRead", DeliveryState::NotRead { before: 500 }),
         golden("DeliveryState/BeforeStart", DeliveryState::BeforeStart),
         golden("DeliveryState/Ready", DeliveryState::Ready),
+        golden("DeliveryState/Paused", DeliveryState::Paused { since, by: "eventflow-cli/1".into() }),
     ]
 }
 
@@ -306,7 +317,7 @@ fn event() -> Event {
     }
 }
 
-fn group_report() -> GroupReport {
+pub(crate) fn group_report() -> GroupReport {
     GroupReport {
         group: group(),
         domain: domain(),
@@ -356,11 +367,11 @@ fn id() -> EventId {
     EventId::parse("0199c2f0-0000-7000-8000-000000000001").unwrap()
 }
 
-fn domain() -> Domain {
+pub(crate) fn domain() -> Domain {
     Domain::parse("order").unwrap()
 }
 
-fn pid() -> Pid {
+pub(crate) fn pid() -> Pid {
     Pid::parse("4711").unwrap()
 }
 
@@ -380,10 +391,10 @@ fn service() -> ServiceName {
     ServiceName::parse("billing").unwrap()
 }
 
-fn group() -> GroupName {
+pub(crate) fn group() -> GroupName {
     GroupName::parse("billing").unwrap()
 }
 
-fn time(millis: i64) -> Timestamp {
+pub(crate) fn time(millis: i64) -> Timestamp {
     Timestamp::from_millis(millis).unwrap()
 }

@@ -197,7 +197,7 @@ impl App {
                 let seen = &self.subscriptions[&listener];
                 assert_eq!(Some(position), seen.through, "caught up over a gap");
             }
-            FromHub::Lagged { .. } | FromHub::GoAway { .. } => {}
+            FromHub::Lagged { .. } | FromHub::GoAway { .. } | FromHub::Deadline { .. } => {}
         }
     }
 

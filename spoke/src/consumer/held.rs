@@ -10,6 +10,7 @@ use std::sync::Arc;
 use proto::chain::Chain;
 use proto::message::{Answer, Verdict};
 use proto::{Attempt, Event, ListenerId, Position};
+use tokio::time::Instant;
 
 use super::chain::{Effects, Told};
 use super::delivery::Word;
@@ -18,7 +19,7 @@ use crate::link::Arrival;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Waiting,
-    Started,
+    Started { at: Instant },
 }
 
 #[derive(Debug)]
@@ -86,9 +87,9 @@ impl Held {
     }
 
     /// The next delivery to start, in the order in which they came.
-    pub(super) fn start(&mut self) -> Option<(Arc<Event>, Attempt)> {
+    pub(super) fn start(&mut self, now: Instant) -> Option<(Arc<Event>, Attempt)> {
         let open = self.open.get_mut(&self.waiting.pop_front()?)?;
-        open.stage = Stage::Started;
+        open.stage = Stage::Started { at: now };
         Some((Arc::clone(&open.event), open.attempt))
     }
 
@@ -111,6 +112,15 @@ impl Held {
         } else {
             self.answers.push(Answer { listener, position, attempt, verdict });
         }
+    }
+
+    /// What was started no later than `before` and has no answer, in the order of the log.
+    pub(super) fn started_before(&self, before: Instant) -> Vec<Position> {
+        let is_old = |open: &Open| matches!(open.stage, Stage::Started { at } if at <= before);
+        let old = self.open.iter().filter(|(_, open)| is_old(open));
+        let mut old: Vec<_> = old.map(|(position, _)| *position).collect();
+        old.sort_unstable();
+        old
     }
 
     /// Extends the deadline of everything that is held, started or not.
@@ -162,7 +172,7 @@ mod tests {
     }
 
     fn started(held: &mut Held) -> Vec<u64> {
-        std::iter::from_fn(|| held.start()).map(|(event, _)| event.position.0).collect()
+        std::iter::from_fn(|| held.start(Instant::now())).map(|(event, _)| event.position.0).collect()
     }
 
     fn answer(position: u64, attempt: u32, verdict: Verdict) -> Answer {
@@ -205,7 +215,7 @@ mod tests {
     #[test]
     fn what_was_not_started_when_the_link_was_cut_is_forgotten() {
         let mut held = held([arrival(4, 1, 1), arrival(5, 1, 1)]);
-        held.start();
+        held.start(Instant::now());
         held.connected(2);
         assert!(started(&mut held).is_empty());
         held.arrived(arrival(5, 1, 2));
@@ -252,13 +262,24 @@ mod tests {
     #[test]
     fn progress_is_sent_for_what_runs_and_for_what_waits_but_not_for_the_dead() {
         let mut held = held([arrival(1, 1, 1)]);
-        held.start();
+        held.start(Instant::now());
         held.arrived(arrival(4, 1, 2));
-        held.start();
+        held.start(Instant::now());
         held.arrived(arrival(5, 3, 2));
         held.keep_alive();
         let mut answers = held.take_answers();
         answers.sort_by_key(|answer| answer.position);
         assert_eq!(answers, [answer(4, 1, Verdict::Progress), answer(5, 3, Verdict::Progress)]);
+    }
+
+    #[test]
+    fn what_is_started_for_too_long_is_told_from_what_waits_and_what_is_answered() {
+        let mut held = held([arrival(1, 1, 1), arrival(2, 1, 1), arrival(3, 1, 1), arrival(4, 1, 1)]);
+        let then = Instant::now();
+        held.start(then);
+        held.start(then);
+        held.start(then + std::time::Duration::from_secs(1));
+        held.answered(Position(1), Verdict::Ack);
+        assert_eq!(held.started_before(then), [Position(2)]);
     }
 }

@@ -1,7 +1,11 @@
 //! The task of one consumer: takes deliveries, has them worked on, keeps them alive, answers them.
+//!
+//! As long as a handler lives, its delivery is kept alive, three times within the group's deadline. What
+//! has not ended after the longest time that a handler may take is failed.
 
 use std::time::Duration;
 
+use proto::message::Verdict;
 use proto::{GroupName, Position};
 use tokio::sync::mpsc::{self, OwnedPermit};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
@@ -15,8 +19,11 @@ use super::work::{Step, Work};
 use crate::error::ListenError;
 use crate::link::{Inbox, Taken};
 
-/// How long a member may be silent about a delivery before the hub counts it as failed.
+/// How long a member may be silent about a delivery, until the hub says what its group allows.
 const DELIVERY_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Signs of life come no more often than this, whatever the hub says.
+const ALIVE_EVERY_MIN: Duration = Duration::from_millis(100);
 
 /// Handlers that are looked after at a time before answers are sent.
 const FINISHED_MAX: usize = 256;
@@ -29,6 +36,8 @@ pub(super) struct Task {
     seats: mpsc::Sender<Said>,
     said: mpsc::Receiver<Said>,
     alive: Interval,
+    /// The longest that a delivery may be worked on.
+    handle_within: Duration,
     stop: CancellationToken,
     ending: Option<Ending>,
 }
@@ -55,14 +64,13 @@ impl Task {
         work: Work,
         group: GroupName,
         held_max: usize,
+        handle_within: Duration,
         stop: CancellationToken,
     ) -> Self {
         let (seats, said) = mpsc::channel(held_max.max(1));
-        let interval = DELIVERY_DEADLINE / 3;
-        let mut alive = tokio::time::interval_at(Instant::now() + interval, interval);
-        alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let alive = alive(DELIVERY_DEADLINE, handle_within);
         let held = Held::new(inbox.listener());
-        Self { inbox, held, work, group, seats, said, alive, stop, ending: None }
+        Self { inbox, held, work, group, seats, said, alive, handle_within, stop, ending: None }
     }
 
     /// Runs until the hub ends it or it is stopped, and then until the last handler has ended.
@@ -73,16 +81,18 @@ impl Task {
                 Woke::Said(said) => self.held.answered(said.position, said.word),
                 Woke::Worked(Step::Finished(position, word)) => self.finished(position, word),
                 Woke::Worked(Step::Room(out, seat)) => self.give_out(out, seat),
+                Woke::Worked(Step::Gone) => {}
                 Woke::Worked(Step::Closed) => self.end(Ending::Stopped),
                 Woke::Taken(Taken::Arrivals(arrivals)) => {
                     arrivals.into_iter().for_each(|arrival| self.held.arrived(arrival));
                 }
                 Woke::Taken(Taken::Connected(connection)) => self.held.connected(connection),
+                Woke::Taken(Taken::Deadline(deadline)) => self.alive = alive(deadline, self.handle_within),
                 Woke::Taken(Taken::Over(error)) => {
                     warn!(%error, "the consumer is over");
                     self.end(Ending::Over(error));
                 }
-                Woke::KeepAlive => self.held.keep_alive(),
+                Woke::KeepAlive => self.keep_alive(),
             }
             self.take_said();
             self.start_handlers();
@@ -114,6 +124,18 @@ impl Task {
         self.ending = Some(ending);
     }
 
+    /// Fails what has been worked on for too long, and keeps the rest alive.
+    fn keep_alive(&mut self) {
+        let since = Instant::now().checked_sub(self.handle_within);
+        for position in since.map(|since| self.held.started_before(since)).unwrap_or_default() {
+            warn!(%position, within = ?self.handle_within, "a handler did not come to its end; its event comes again");
+            let reason = format!("the handler did not end within {:?}", self.handle_within);
+            self.held.answered(position, Verdict::Fail { reason, after_ms: None });
+            self.work.give_up(position);
+        }
+        self.held.keep_alive();
+    }
+
     /// What was said of a delivery goes before what its handler returns.
     fn take_said(&mut self) {
         while let Ok(said) = self.said.try_recv() {
@@ -140,14 +162,14 @@ impl Task {
     fn start_handlers(&mut self) {
         let Work::Handlers(running) = &mut self.work else { return };
         while running.has_room() {
-            let Some((event, attempt)) = self.held.start() else { return };
+            let Some((event, attempt)) = self.held.start(Instant::now()) else { return };
             let seat = self.seats.clone().try_reserve_owned().ok();
             running.start(event, attempt, seat);
         }
     }
 
     fn give_out(&mut self, out: OwnedPermit<Delivery>, seat: OwnedPermit<Said>) {
-        if let Some((event, attempt)) = self.held.start() {
+        if let Some((event, attempt)) = self.held.start(Instant::now()) {
             let collected = Collected::new(self.group.clone());
             out.send(Delivery::new(event, attempt, Some(seat), Dropped::Releases, collected));
         }
@@ -171,4 +193,13 @@ impl Task {
             Ending::Over(error) => Err(error),
         }
     }
+}
+
+/// When signs of life are due: three times within the deadline, and often enough to notice a handler
+/// that takes too long.
+fn alive(deadline: Duration, handle_within: Duration) -> Interval {
+    let every = (deadline / 3).min(handle_within / 2).max(ALIVE_EVERY_MIN);
+    let mut alive = tokio::time::interval_at(Instant::now() + every, every);
+    alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    alive
 }

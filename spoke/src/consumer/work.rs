@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use proto::{Attempt, Event, GroupName, Position};
 use tokio::sync::mpsc::{self, OwnedPermit};
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
 use super::chain::Collected;
 use super::delivery::{Delivery, Dropped, Said, Word};
@@ -23,6 +23,8 @@ pub(super) enum Work {
 pub(super) enum Step {
     /// A handler has come to its end.
     Finished(Position, Word),
+    /// A handler that was given up on is gone: there is room for another.
+    Gone,
     /// One delivery may be given out, with room for it and for its answer.
     Room(OwnedPermit<Delivery>, OwnedPermit<Said>),
     /// Nobody takes deliveries any more.
@@ -67,6 +69,16 @@ impl Work {
         }
     }
 
+    /// Gives up on what works on the event at `position`: its handler's future is dropped as soon as it
+    /// lets go of its thread, and what it says is not heard.
+    pub(super) fn give_up(&mut self, position: Position) {
+        match self {
+            Self::Handlers(running) => running.give_up(position),
+            // Whoever has it may go on; its answer is late.
+            Self::Stream(_) => {}
+        }
+    }
+
     /// Takes nothing more.
     pub(super) fn stop(&mut self) {
         match self {
@@ -90,7 +102,7 @@ pub(super) struct Running {
     concurrency: usize,
     tasks: JoinSet<Word>,
     group: GroupName,
-    positions: HashMap<Id, Position>,
+    positions: HashMap<Id, (Position, AbortHandle)>,
 }
 
 impl Running {
@@ -103,7 +115,16 @@ impl Running {
         let (collected, collecting) = Collected::of_handler(self.group.clone());
         let delivery = Delivery::new(event, attempt, seat, Dropped::SaysNothing, collected);
         let task = self.tasks.spawn(handle(handler, delivery, collecting));
-        self.positions.insert(task.id(), position);
+        self.positions.insert(task.id(), (position, task));
+    }
+
+    fn give_up(&mut self, given_up: Position) {
+        self.positions.retain(|_, (position, task)| {
+            if *position == given_up {
+                task.abort();
+            }
+            *position != given_up
+        });
     }
 
     /// A handler that has come to its end meanwhile.
@@ -114,12 +135,11 @@ impl Running {
 
     /// Waits for a handler to come to its end; for ever if none runs.
     async fn finished(&mut self) -> Step {
-        while let Some(outcome) = self.tasks.join_next_with_id().await {
-            if let Some((position, word)) = self.word(outcome) {
-                return Step::Finished(position, word);
-            }
+        let Some(outcome) = self.tasks.join_next_with_id().await else { return std::future::pending().await };
+        match self.word(outcome) {
+            Some((position, word)) => Step::Finished(position, word),
+            None => Step::Gone,
         }
-        std::future::pending().await
     }
 
     fn word(&mut self, outcome: Result<(Id, Word), JoinError>) -> Option<(Position, Word)> {
@@ -127,6 +147,7 @@ impl Running {
             Ok(finished) => finished,
             Err(error) => (error.id(), broken_off(error).into()),
         };
-        Some((self.positions.remove(&id)?, word))
+        let (position, _) = self.positions.remove(&id)?;
+        Some((position, word))
     }
 }

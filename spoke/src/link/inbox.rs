@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::task::AtomicWaker;
 use proto::{Attempt, Event, ListenerId, Position};
@@ -35,6 +36,8 @@ pub(crate) struct Signals {
     pub(crate) lagged: Lagged,
     /// Up to where everything has been seen.
     pub(crate) caught_up: Option<Position>,
+    /// How long a member may keep a delivery without a word, as far as the hub has said.
+    pub(crate) deadline: Option<Duration>,
     /// Why the listener is over.
     pub(crate) ended: Option<ListenError>,
 }
@@ -90,6 +93,8 @@ pub(crate) enum Taken {
     Arrivals(Vec<Arrival>),
     /// The listener is open on this connection now: what came over earlier ones is dead.
     Connected(u64),
+    /// A member may keep deliveries for so long without a word.
+    Deadline(Duration),
     /// Nothing more will come.
     Over(ListenError),
 }
@@ -103,6 +108,8 @@ pub(crate) struct Inbox {
     listener: ListenerId,
     /// The newest connection that was told of.
     connection: u64,
+    /// The newest deadline that was told of.
+    deadline: Option<Duration>,
     arrivals: mpsc::Receiver<Arrival>,
     signals: watch::Receiver<Signals>,
     waker: Arc<AtomicWaker>,
@@ -128,7 +135,7 @@ pub(super) fn channel(credit: u32) -> (Outlet, Opening) {
 impl Inbox {
     pub(super) fn new(link: Link, listener: ListenerId, opening: Opening) -> Self {
         let Opening { arrivals, signals, waker } = opening;
-        Self { link, listener, connection: 0, arrivals, signals, waker }
+        Self { link, listener, connection: 0, deadline: None, arrivals, signals, waker }
     }
 
     pub(crate) fn listener(&self) -> ListenerId {
@@ -139,17 +146,27 @@ impl Inbox {
         &self.link
     }
 
-    /// Waits for arrivals and for a new connection.
+    /// Waits for arrivals, for a new connection and for another deadline.
     ///
     /// Cancel safe.
     pub(crate) async fn take(&mut self) -> Taken {
-        let (mut arrivals, told) = (Vec::new(), self.connection);
+        // Arrivals that never end must not keep it from being heard.
+        let newest = self.signals.borrow().deadline;
+        if let Some(deadline) = newest.filter(|_| newest != self.deadline) {
+            self.deadline = newest;
+            return Taken::Deadline(deadline);
+        }
+        let (mut arrivals, told, deadline) = (Vec::new(), self.connection, self.deadline);
         tokio::select! {
             biased;
             _ = self.arrivals.recv_many(&mut arrivals, TAKEN_MAX) => {}
-            Ok(signals) = self.signals.wait_for(|signals| signals.connection > told) => {
-                self.connection = signals.connection;
-                return Taken::Connected(self.connection);
+            Ok(signals) = self.signals.wait_for(|signals| signals.connection > told || signals.deadline != deadline) => {
+                if signals.connection > told {
+                    self.connection = signals.connection;
+                    return Taken::Connected(self.connection);
+                }
+                self.deadline = signals.deadline;
+                return Taken::Deadline(self.deadline.unwrap_or_default());
             }
         }
         if arrivals.is_empty() { Taken::Over(self.ended()) } else { Taken::Arrivals(arrivals) }

@@ -120,6 +120,9 @@ impl Switchboard {
                         signals.lagged = Lagged { times: signals.lagged.times + 1, behind };
                     });
                 }
+                FromHub::Deadline { listener, within } => {
+                    self.signal(listener, |signals| signals.deadline = Some(within));
+                }
                 FromHub::CaughtUp { listener, position } => {
                     self.signal(listener, |signals| signals.caught_up = Some(position));
                 }

@@ -257,3 +257,83 @@ async fn a_hub_that_goes_away_gets_the_answers_before_the_link_is_closed() {
     assert_eq!(said, None);
     link.listening().await;
 }
+
+#[tokio::test]
+async fn signs_of_life_come_within_the_deadline_that_the_hub_says() {
+    let hub = FakeHub::start().await;
+    let (spoke, mut link) = hub.connect().await;
+    let (builder, mut starts, gate) = gated(spoke.consumer(order()));
+    let (_consumer, listener, _) = start(builder, &mut link).await;
+    link.session.deadline(listener, Duration::from_secs(3));
+    link.deliver(listener, 1, 1).await;
+    assert_eq!(starts.recv().await, Some(1));
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    assert_eq!(link.answers().await, [answer(listener, 1, 1, Verdict::Progress)]);
+    assert!(began.elapsed() < Duration::from_secs(3), "the deadline is over");
+    tokio::time::resume();
+    gate.add_permits(1);
+    assert_eq!(final_answer(&mut link).await, answer(listener, 1, 1, Verdict::Ack));
+}
+
+/// The next answer that is not a sign of life.
+async fn final_answer(link: &mut HubLink) -> Answer {
+    loop {
+        let answers = link.answers().await;
+        if let Some(last) = answers.into_iter().find(|answer| answer.verdict != Verdict::Progress) {
+            return last;
+        }
+    }
+}
+
+/// Says when it is dropped.
+struct Guard(mpsc::Sender<()>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.try_send(()).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_handler_that_never_ends_is_failed_dropped_and_makes_room() {
+    let hub = FakeHub::start().await;
+    let (spoke, mut link) = hub.connect().await;
+    let (dropped, mut drops) = mpsc::channel(1);
+    let builder = spoke.consumer(order()).concurrency(1).handle_within(Duration::from_secs(60));
+    let builder = builder.any(move |delivery: Delivery| {
+        let guard = Guard(dropped.clone());
+        async move {
+            if delivery.event.position == Position(1) {
+                std::future::pending::<()>().await;
+            }
+            std::mem::forget(guard);
+            Ok(())
+        }
+    });
+    let (_consumer, listener, _) = start(builder, &mut link).await;
+    link.deliver(listener, 1, 1).await;
+    link.deliver(listener, 2, 1).await;
+    tokio::time::pause();
+    let late = fail("the handler did not end within 60s");
+    assert_eq!(final_answer(&mut link).await, answer(listener, 1, 1, late));
+    assert_eq!(drops.recv().await, Some(()));
+    assert_eq!(final_answer(&mut link).await, answer(listener, 2, 1, Verdict::Ack));
+}
+
+#[tokio::test]
+async fn what_a_handler_says_after_it_was_given_up_on_is_not_heard() {
+    let hub = FakeHub::start().await;
+    let (spoke, mut link) = hub.connect().await;
+    let builder = spoke.consumer(order()).handle_within(Duration::from_secs(60));
+    let (_consumer, mut stream, listener) = deliveries(builder, &mut link).await;
+    link.deliver(listener, 1, 1).await;
+    let delivery = stream.next().await.unwrap();
+    tokio::time::pause();
+    let late = fail("the handler did not end within 60s");
+    assert_eq!(final_answer(&mut link).await, answer(listener, 1, 1, late));
+    delivery.ack();
+    link.deliver(listener, 2, 1).await;
+    stream.next().await.unwrap().ack();
+    assert_eq!(final_answer(&mut link).await, answer(listener, 2, 1, Verdict::Ack));
+}

@@ -9,6 +9,7 @@ mod deletes;
 mod doctor;
 mod expectations;
 mod faults;
+mod group_changes;
 mod groups;
 mod hubs;
 mod journal;

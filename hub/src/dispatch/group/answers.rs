@@ -103,9 +103,12 @@ impl Group {
     }
 
     fn release(&mut self, position: Position) {
+        if self.stray_back(position, None) {
+            return;
+        }
         if let Some(entry) = self.in_hand.get_mut(&position) {
             entry.state = State::Ready;
-            self.ready.push_front(position);
+            self.ready.push_front(entry.priority, position);
         }
     }
 
@@ -118,6 +121,9 @@ impl Group {
     ) -> Ended {
         let Some(entry) = self.in_hand.get_mut(&position) else { return Ended::Stale };
         entry.failures += 1;
+        if let State::Out { member, .. } = entry.state {
+            entry.failed_by = Some(member);
+        }
         entry.reason = Some(reason.clone());
         if entry.failures >= self.rules.attempts_max {
             self.settle(position, Outcome::Parked { reason }, now);
@@ -133,7 +139,9 @@ impl Group {
         };
         self.fresh_retries.insert(position, retry);
         self.unflushed_since.get_or_insert(now);
-        self.make_next(position, Some(retry_at));
+        if !self.stray_back(position, Some(retry_at)) {
+            self.make_next(position, Some(retry_at));
+        }
         Ended::Failed
     }
 
@@ -142,7 +150,7 @@ impl Group {
         let InHand { slot, state, deliveries, consumer, .. } = entry;
         let since = match state {
             State::Out { since, .. } | State::Committing { since } => since,
-            State::Behind | State::Ready | State::Fetching | State::RetryAt(_) => now,
+            State::Behind | State::Ready | State::Fetching | State::RetryAt(_) | State::Held => now,
         };
         let how = Settled {
             consumer: consumer.unwrap_or_else(|| Arc::from("")),

@@ -114,7 +114,10 @@ impl Group {
                 if let Some(entry) = self.in_hand.get_mut(&position) {
                     entry.reason = Some(reason);
                 }
-                self.make_next(position, Some(now.plus(PUT_OFF)));
+                let again_at = Some(now.plus(PUT_OFF));
+                if !self.stray_back(position, again_at) {
+                    self.make_next(position, again_at);
+                }
                 Ended::Released
             }
         };

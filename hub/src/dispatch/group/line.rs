@@ -203,6 +203,11 @@ impl Line {
         }
     }
 
+    /// The first event in hand that has no outcome.
+    pub(super) fn first_open(&self) -> Option<Position> {
+        self.items.iter().find(|item| matches!(item.state, State::Open)).map(|item| item.first)
+    }
+
     /// The cursor as it stands in the tables.
     pub(super) fn cursor(&self) -> Position {
         self.cursor

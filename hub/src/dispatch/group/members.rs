@@ -24,14 +24,36 @@ pub(super) struct Member {
     pub(super) in_flight: u32,
 }
 
+impl Member {
+    /// Events that may be in flight to it, in a group that allows so many.
+    pub(super) fn allowed(&self, credit_max: u32) -> u32 {
+        self.credit.min(credit_max)
+    }
+
+    fn has_credit(&self, credit_max: u32) -> bool {
+        self.in_flight < self.allowed(credit_max)
+    }
+}
+
 /// A group's members, in the order in which their slots are dealt out.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Members {
+    /// Events that any one of them may have in flight, whatever it allows.
+    pub(super) credit_max: u32,
     list: Vec<Member>,
     index: HashMap<MemberKey, usize>,
 }
 
 impl Members {
+    pub(super) fn new(credit_max: u32) -> Self {
+        Self { credit_max, list: Vec::new(), index: HashMap::new() }
+    }
+
+    /// All of them, in the order in which they joined.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Member> {
+        self.list.iter()
+    }
+
     pub(super) fn join(&mut self, key: MemberKey, label: Arc<str>, credit: u32) {
         self.list.push(Member { key, label, credit: credit.clamp(1, CREDIT_EVENTS_MAX), in_flight: 0 });
         self.reindex();
@@ -73,28 +95,41 @@ impl Members {
     }
 
     pub(super) fn have_credit(&self) -> bool {
-        self.list.iter().any(|member| member.in_flight < member.credit)
+        self.list.iter().any(|member| member.has_credit(self.credit_max))
     }
 
     /// Whether some member could have `event` now.
     pub(super) fn could_take(&self, event: &Event, rooms: &Rooms) -> bool {
         let could = |member: &Member| {
-            member.in_flight < member.credit && rooms.has_room(member.key.connection, event)
+            member.has_credit(self.credit_max) && rooms.has_room(member.key.connection, event)
         };
         self.list.iter().any(could)
     }
 
-    /// The member for an event of `slot`: the one that the slot is dealt to, or the next with credit.
+    /// The member for an event of `slot`: the one that the slot is dealt to, or the next with credit;
+    /// the one that it has `failed_by` only if there is no other.
     ///
     /// Staying with one member keeps its caches warm and lets its settlements share rows.
-    pub(super) fn choose(&mut self, slot: u16, event: &Event, rooms: &Rooms) -> Option<&mut Member> {
+    pub(super) fn choose(
+        &mut self,
+        slot: u16,
+        failed_by: Option<MemberKey>,
+        event: &Event,
+        rooms: &Rooms,
+    ) -> Option<&mut Member> {
         let count = self.list.len();
         let preferred = usize::from(slot).checked_rem(count)?;
-        let index = (preferred..count).chain(0..preferred).find(|&index| {
+        let mut can = (preferred..count).chain(0..preferred).filter(|&index| {
             self.list.get(index).is_some_and(|member| {
-                member.in_flight < member.credit && rooms.has_room(member.key.connection, event)
+                member.has_credit(self.credit_max) && rooms.has_room(member.key.connection, event)
             })
-        })?;
+        });
+        let first = can.next()?;
+        let is_it = |index: usize| self.list.get(index).map(|member| member.key) == failed_by;
+        let index = match failed_by {
+            Some(_) if is_it(first) => can.next().unwrap_or(first),
+            Some(_) | None => first,
+        };
         self.list.get_mut(index)
     }
 }

@@ -65,7 +65,13 @@ impl Group {
         if event.position <= self.start_after {
             return DeliveryState::BeforeStart;
         }
-        let Some(entry) = self.in_hand.get(&event.position) else {
+        let entry = self.in_hand.get(&event.position);
+        let is_out = entry.is_some_and(|entry| matches!(entry.state, State::Out { .. }));
+        let is_open = entry.is_some() || event.position > self.read_through;
+        if let Some(pause) = self.pauses.of(event).filter(|_| is_open && !is_out) {
+            return DeliveryState::Paused { since: pause.since, by: pause.by.clone() };
+        }
+        let Some(entry) = entry else {
             return match (event.position > self.read_through, self.members.is_empty()) {
                 (true, true) => DeliveryState::NoMember,
                 (true, false) => {
@@ -88,6 +94,8 @@ impl Group {
                     None => DeliveryState::Ready,
                 }
             }
+            // Its process goes on with the next turn.
+            State::Held => DeliveryState::Ready,
             State::Ready | State::Fetching if self.members.is_empty() => DeliveryState::NoMember,
             State::Ready | State::Fetching if !self.members.have_credit() => {
                 DeliveryState::NoCredit { members: as_u64(self.members.len()) }

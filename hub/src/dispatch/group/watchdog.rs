@@ -51,11 +51,14 @@ impl Group {
         if let Some(after) = self.reads_after().filter(|&after| after < ring.head()) {
             return Some(stall(after, Fault::Unread));
         }
-        let queued: HashSet<_> = self.ready.iter().copied().collect();
+        let queued: HashSet<_> = self.ready.positions().collect();
         for (&position, entry) in &self.in_hand {
             let fault = match entry.state {
                 State::Ready if !queued.contains(&position) => Fault::Unqueued,
-                State::Behind if !self.is_behind(position) => Fault::BehindNothing,
+                State::Behind if !self.is_behind(position) && !self.strays.has(&entry.pid) => {
+                    Fault::BehindNothing
+                }
+                State::Held if !self.pauses.holds(&entry.pid, position) => Fault::Unqueued,
                 State::RetryAt(at) if at.plus(SLACK) < now || !self.retries.contains(&(at, position)) => {
                     Fault::RetryForgotten
                 }
@@ -65,14 +68,15 @@ impl Group {
                 | State::RetryAt(_)
                 | State::Out { .. }
                 | State::Fetching
-                | State::Committing { .. } => continue,
+                | State::Committing { .. }
+                | State::Held => continue,
             };
             return Some(stall(position, fault));
         }
-        let first = self.ready.front()?;
-        let entry = self.in_hand.get(first)?;
+        let first = self.ready.next().filter(|_| !self.pauses.is_whole())?;
+        let entry = self.in_hand.get(&first)?;
         let deliverable = self.members.could_take(entry.event.as_ref()?, rooms);
-        deliverable.then(|| stall(*first, Fault::Undelivered))
+        deliverable.then(|| stall(first, Fault::Undelivered))
     }
 
     /// The member that has an event now.
@@ -80,9 +84,12 @@ impl Group {
     pub(in crate::dispatch) fn holder(&self, position: Position) -> Option<super::MemberKey> {
         match self.in_hand.get(&position)?.state {
             State::Out { member, .. } => Some(member),
-            State::Behind | State::Ready | State::Fetching | State::RetryAt(_) | State::Committing { .. } => {
-                None
-            }
+            State::Behind
+            | State::Ready
+            | State::Fetching
+            | State::RetryAt(_)
+            | State::Held
+            | State::Committing { .. } => None,
         }
     }
 

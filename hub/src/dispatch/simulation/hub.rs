@@ -328,6 +328,7 @@ impl Hub {
                 Outgoing::Lagged { listener, behind } => end.session.lagged(listener, behind),
                 Outgoing::CaughtUp { listener, position } => end.session.caught_up(listener, position),
                 Outgoing::Dropped { listener, refusal } => end.session.dropped(listener, refusal),
+                Outgoing::Deadline { listener, within } => end.session.deadline(listener, within),
             }
         }
     }

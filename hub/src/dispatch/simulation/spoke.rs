@@ -250,7 +250,10 @@ impl Spoke {
                 self.asked.remove(&key);
                 Ok(())
             }
-            FromHub::Welcome { .. } | FromHub::Lagged { .. } | FromHub::GoAway { .. } => Ok(()),
+            FromHub::Welcome { .. }
+            | FromHub::Lagged { .. }
+            | FromHub::GoAway { .. }
+            | FromHub::Deadline { .. } => Ok(()),
         }
     }
 

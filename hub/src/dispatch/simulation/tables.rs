@@ -14,7 +14,8 @@ use db::{
 use proto::limits::SLOTS_PER_GROUP;
 use proto::message::{Appended, Scope, Stored, Wait};
 use proto::{
-    Domain, Event, EventId, NewEvent, Pid, Position, Refusal, ServiceName, Start, Timestamp, Version,
+    Domain, Event, EventId, NewEvent, Pid, Position, Refusal, ServiceName, SettingsChange, Start, Timestamp,
+    Version,
 };
 
 use super::super::group::Recovered;
@@ -161,6 +162,7 @@ impl Tables {
             name: wish.name.clone(),
             topic: wish.topic.clone(),
             order: wish.order,
+            settings: SettingsChange::default(),
             start_after,
             slots: (0..SLOTS_PER_GROUP).map(slot).collect(),
         };
@@ -189,6 +191,7 @@ impl Tables {
             group: rows.group.clone(),
             runs: rows.runs.values().map(run).collect(),
             retries: rows.retries.values().cloned().collect(),
+            pauses: Vec::new(),
         })
     }
 

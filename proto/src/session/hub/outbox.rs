@@ -86,7 +86,8 @@ fn instead(message: HubMessage, reason: String) -> HubMessage {
         | HubMessage::CaughtUp { .. }
         | HubMessage::Ping(_)
         | HubMessage::Pong(_)
-        | HubMessage::GoAway { .. } => message,
+        | HubMessage::GoAway { .. }
+        | HubMessage::Deadline { .. } => message,
     }
 }
 
@@ -101,6 +102,7 @@ fn weight(message: &HubMessage) -> usize {
                 Reply::Page(Page::Pids { pids, .. }) => pids.len() * SMALL,
                 Reply::Page(Page::Domains { domains, .. }) => domains.len() * SMALL,
                 Reply::Groups(groups) => groups.len() * SMALL,
+                Reply::GroupStatus(groups) => groups.iter().map(crate::group::GroupStatus::weight).sum(),
                 Reply::Story(story) => story.deliveries.len() * SMALL,
                 Reply::Waited(event) => event.as_ref().map_or(0, |event| event.weight()),
                 Reply::Appended(appended) | Reply::Chained(Chained::Committed(appended)) => {
@@ -118,6 +120,7 @@ fn weight(message: &HubMessage) -> usize {
             | HubMessage::Dropped { .. }
             | HubMessage::Ping(_)
             | HubMessage::Pong(_)
-            | HubMessage::GoAway { .. } => 0,
+            | HubMessage::GoAway { .. }
+            | HubMessage::Deadline { .. } => 0,
         }
 }

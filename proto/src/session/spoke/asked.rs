@@ -362,6 +362,7 @@ fn fits(request: &Request, reply: &Reply) -> bool {
         Request::Story(_) => matches!(reply, Reply::Story(_)),
         Request::Wait(_) => matches!(reply, Reply::Waited(_)),
         Request::Chain(chain) => fits_chain(chain.appends(), reply),
+        Request::Manage(_) => matches!(reply, Reply::GroupStatus(_)),
     }
 }
 

@@ -140,6 +140,13 @@ pub enum FromHub {
         /// Up to here.
         position: Position,
     },
+    /// A consumer may keep deliveries for so long without an answer or a sign of progress.
+    Deadline {
+        /// Which listener.
+        listener: ListenerId,
+        /// For so long.
+        within: Duration,
+    },
     /// The hub is about to close, or refuses as one that is stopping: nothing new is asked on this
     /// link. Answer what is there, then close and connect again. It may come more than once.
     GoAway {

@@ -1,0 +1,1 @@
+DELETE FROM consumer_slot WHERE group_id = ?

@@ -1,0 +1,1 @@
+SELECT published FROM event WHERE position = ?

@@ -1,0 +1,1 @@
+DELETE FROM event_parked WHERE group_id = ? AND position <= ?

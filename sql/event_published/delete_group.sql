@@ -1,0 +1,1 @@
+DELETE FROM event_published WHERE group_id = ? AND first_position <= ?

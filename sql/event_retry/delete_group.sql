@@ -1,0 +1,1 @@
+DELETE FROM event_retry WHERE group_id = ? AND position <= ?

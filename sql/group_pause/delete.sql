@@ -1,0 +1,1 @@
+DELETE FROM group_pause WHERE group_id = ? AND pid = ?

@@ -1,0 +1,1 @@
+INSERT INTO group_pause (group_id, pid, since, agent) VALUES (?, ?, ?, ?)

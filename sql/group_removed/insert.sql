@@ -1,0 +1,1 @@
+INSERT INTO group_removed (group_id, name, domain, removed, agent) VALUES (?, ?, ?, ?, ?)

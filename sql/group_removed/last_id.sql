@@ -1,0 +1,1 @@
+SELECT MAX(group_id) FROM group_removed

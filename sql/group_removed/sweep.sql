@@ -1,0 +1,1 @@
+UPDATE group_removed SET swept = ? WHERE group_id = ?

@@ -1,0 +1,1 @@
+DELETE FROM group_settings WHERE group_id = ?
