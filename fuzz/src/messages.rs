@@ -105,7 +105,7 @@ fn hub_message(choices: &mut Choices<'_>) -> HubMessage {
 
 fn reply(choices: &mut Choices<'_>) -> Reply {
     let more = if choices.yes() { More::Maybe } else { More::No };
-    match choices.way(10) {
+    match choices.way(11) {
         0 => Reply::Appended(choices.some(appended)),
         1 => Reply::Listening { after: choices.position() },
         2 => Reply::Left,
@@ -124,7 +124,7 @@ fn reply(choices: &mut Choices<'_>) -> Reply {
         } else {
             Chained::Stale
         }),
-        8 => Reply::GroupStatus(choices.some(Choices::group_status)),
+        9 => Reply::GroupStatus(choices.some(Choices::group_status)),
         _ => Reply::Story(Box::new(EventStory {
             event: choices.maybe(|choices| (*choices.event()).clone()),
             position: choices.position(),
@@ -166,14 +166,14 @@ pub fn group_report(choices: &mut Choices<'_>) -> GroupReport {
 }
 
 fn delivery(choices: &mut Choices<'_>) -> DeliveryStory {
-    let state = match choices.way(7) {
+    let state = match choices.way(8) {
         0 => DeliveryState::Succeeded,
         1 => DeliveryState::InFlight { since: choices.time(), deadline: choices.time() },
         2 => DeliveryState::RetryAt { at: choices.time() },
         3 => DeliveryState::BlockedBy { id: choices.event_id(), position: choices.position() },
         4 => DeliveryState::NoCredit { members: choices.number() },
         5 => DeliveryState::Committing { since: choices.time() },
-        5 => DeliveryState::Paused { since: choices.time(), by: choices.text() },
+        6 => DeliveryState::Paused { since: choices.time(), by: choices.text() },
         _ => DeliveryState::NotRead { before: choices.number() },
     };
     DeliveryStory {
