@@ -419,9 +419,9 @@ mod tests {
         let metrics = Metrics::default();
         let (one, other) = (metrics.append_waits(), metrics.append_waits());
         has(&metrics, "eventflow_appends_waiting 2");
-        tokio::time::advance(std::time::Duration::from_micros(251)).await;
+        tokio::time::advance(Duration::from_micros(251)).await;
         drop(one);
-        tokio::time::advance(std::time::Duration::from_secs(6)).await;
+        tokio::time::advance(Duration::from_secs(6)).await;
         drop(other);
         has(&metrics, "eventflow_appends_waiting 0");
         has(&metrics, "eventflow_append_seconds_bucket{le=\"0.00025\"} 0");
