@@ -44,6 +44,7 @@ pub use schedule::{Cancelled, Due, Schedule, ScheduleState, ScheduleWish, Schedu
 pub use url::DatabaseUrl;
 pub use write::append::Append;
 pub use write::ceiling::Ceiling;
+pub use write::chain::Effects;
 pub use write::commits::{Commits, Committed};
 pub use write::group::{Group, GroupId, GroupWish, Slot};
 pub use write::settlement::{

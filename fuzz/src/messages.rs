@@ -1,5 +1,6 @@
 //! Any message: it fits a frame and is read as what it was, or it is refused before it is sent.
 
+use eventflow_proto::chain::Chained;
 use eventflow_proto::limits::FRAME_BYTES_MAX;
 use eventflow_proto::message::{
     Appended, Consume, Hello, HubMessage, Reply, Request, SpokeMessage, Stored, Subscribe, Welcome,
@@ -52,7 +53,7 @@ fn spoke_message(choices: &mut Choices<'_>) -> SpokeMessage {
 }
 
 fn request(choices: &mut Choices<'_>) -> Request {
-    match choices.way(4) {
+    match choices.way(5) {
         0 => Request::Consume(Consume {
             listener: choices.listener(),
             group: choices.group(),
@@ -69,6 +70,7 @@ fn request(choices: &mut Choices<'_>) -> Request {
             credit: choices.small(),
         }),
         2 => Request::Leave(choices.listener()),
+        3 => Request::Chain(choices.chain()),
         _ => choices.request(),
     }
 }
@@ -102,7 +104,7 @@ fn hub_message(choices: &mut Choices<'_>) -> HubMessage {
 
 fn reply(choices: &mut Choices<'_>) -> Reply {
     let more = if choices.yes() { More::Maybe } else { More::No };
-    match choices.way(9) {
+    match choices.way(10) {
         0 => Reply::Appended(choices.some(appended)),
         1 => Reply::Listening { after: choices.position() },
         2 => Reply::Left,
@@ -116,6 +118,11 @@ fn reply(choices: &mut Choices<'_>) -> Reply {
         5 => Reply::Page(Page::Domains { domains: choices.some(Choices::domain), more }),
         6 => Reply::Changed(choices.number()),
         7 => Reply::Groups(choices.some(group_report)),
+        8 => Reply::Chained(if choices.yes() {
+            Chained::Committed(choices.some(appended))
+        } else {
+            Chained::Stale
+        }),
         _ => Reply::Story(Box::new(EventStory {
             event: choices.maybe(|choices| (*choices.event()).clone()),
             position: choices.position(),
@@ -156,12 +163,13 @@ fn group_report(choices: &mut Choices<'_>) -> GroupReport {
 }
 
 fn delivery(choices: &mut Choices<'_>) -> DeliveryStory {
-    let state = match choices.way(6) {
+    let state = match choices.way(7) {
         0 => DeliveryState::Succeeded,
         1 => DeliveryState::InFlight { since: choices.time(), deadline: choices.time() },
         2 => DeliveryState::RetryAt { at: choices.time() },
         3 => DeliveryState::BlockedBy { id: choices.event_id(), position: choices.position() },
         4 => DeliveryState::NoCredit { members: choices.number() },
+        5 => DeliveryState::Committing { since: choices.time() },
         _ => DeliveryState::NotRead { before: choices.number() },
     };
     DeliveryStory {

@@ -25,7 +25,7 @@ mod task;
 mod waits;
 
 pub(crate) use connection::{ConnectionId, PUSHES_MAX};
-pub(crate) use handle::{Dispatcher, Outgoing};
+pub(crate) use handle::{ChainWork, Dispatcher, Outgoing};
 pub use rules::Rules;
 pub use task::OnStall;
 pub(crate) use task::{DispatchTask, LeftBehind, Parts, start};

@@ -12,6 +12,7 @@ pub mod filter;
 pub mod name;
 pub mod number;
 
+pub mod chain;
 pub mod enrol;
 pub mod message;
 pub mod read;
@@ -25,8 +26,8 @@ pub mod session;
 pub use event::{Cpid, Data, Event, EventError, Metadata, NewEvent, slot};
 pub use filter::{Expectation, Expected, NameFilter, Order, Start, Topic};
 pub use name::{
-    CronText, Domain, Eid, EventId, EventName, GroupName, HubId, NameError, Pid, ScheduleKey, ServiceName,
-    ZoneName,
+    CronText, Domain, Eid, EventId, EventName, GroupName, HubId, NameError, Pid, ProjectionName, ScheduleKey,
+    ServiceName, ZoneName,
 };
 pub use number::{Attempt, ListenerId, Position, RequestId, Timestamp, TimestampError, Version};
 pub use refusal::Refusal;

@@ -27,6 +27,10 @@ pub const METADATA_BYTES_MAX: usize = 8 * 1024;
 /// Events in one atomic append. More is refused; split it.
 pub const EVENTS_PER_APPEND_MAX: usize = 1_000;
 
+/// Effects of one ack: events, schedules, cancellations and links together, and expectations as many again.
+/// The handler is told when it collects more.
+pub const EFFECTS_PER_CHAIN_MAX: usize = 256;
+
 /// Names that one filter may list. More is refused; use the wildcard.
 pub const NAMES_PER_FILTER_MAX: usize = 64;
 
@@ -36,6 +40,10 @@ pub const FRAME_BYTES_BEFORE_WELCOME: usize = 4 * 1024;
 /// Largest frame afterwards, in bytes: the largest event with all its names, links and metadata.
 /// A larger one closes the connection.
 pub const FRAME_BYTES_MAX: usize = DATA_BYTES_MAX + 256 * 1024;
+
+/// Bytes on the wire of all effects and expectations of one ack, so that they fit a frame. The handler is told
+/// when it collects more.
+pub const CHAIN_BYTES_MAX: usize = FRAME_BYTES_MAX - 4 * 1024;
 
 /// Largest frame on the enrolment socket, in bytes. A larger one closes it.
 pub const ENROLMENT_FRAME_BYTES_MAX: usize = 16 * 1024;

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use crate::chain::{Chain, Chained};
 use crate::event::{Event, NewEvent};
 use crate::filter::{Expectation, Order, Start, Topic};
 use crate::name::{Domain, EventId, GroupName, HubId, ServiceName};
@@ -107,6 +108,9 @@ pub enum Request {
     Story(EventId),
     /// Waits for an event of a process. Answered by [`Reply::Waited`], whenever that is.
     Wait(Wait),
+    /// Acknowledges a delivery together with what follows from it. Answered by [`Reply::Chained`]; after a
+    /// refusal the delivery counts as failed.
+    Chain(Box<Chain>),
 }
 
 /// A wish to be told of the first event of a process that has one of some names.
@@ -330,6 +334,8 @@ pub enum Reply {
     Story(Box<EventStory>),
     /// The event that was waited for, or none: the time is over.
     Waited(Option<Arc<Event>>),
+    /// What came of an ack with effects.
+    Chained(Chained),
 }
 
 /// Where an appended event is.

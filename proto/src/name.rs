@@ -216,6 +216,10 @@ text_type! {
     /// What a schedule is found again by: of all schedules with the same key one can be pending.
     ScheduleKey, "the schedule key", NAME_CHARS_MAX, check
 }
+text_type! {
+    /// A projection: what its checkpoint is found again by. The hub never hears it.
+    ProjectionName, "the projection", NAME_CHARS_MAX, check
+}
 
 text_type! {
     /// The text of a cron expression. Whether it is one, the hub says.

@@ -132,4 +132,9 @@ pub enum DeliveryState {
     BeforeStart,
     /// It is about to be pushed.
     Ready,
+    /// Its handler is done: its ack and what follows from it are being committed.
+    Committing {
+        /// Since when.
+        since: Timestamp,
+    },
 }

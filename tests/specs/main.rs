@@ -11,11 +11,14 @@
 )]
 
 mod bad_input;
+mod chain;
+mod chains;
 mod conformance;
 mod delivery;
 mod hostile;
 mod outbox;
 mod plans;
 mod process;
+mod projection;
 mod tidy;
 mod waiting;

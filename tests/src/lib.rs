@@ -18,6 +18,7 @@ pub mod database;
 pub mod engine;
 pub mod events;
 pub mod hub;
+pub mod ledger;
 pub mod log;
 pub mod outbox;
 pub mod process;

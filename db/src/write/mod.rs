@@ -2,6 +2,7 @@
 
 pub(crate) mod append;
 pub(crate) mod ceiling;
+pub(crate) mod chain;
 pub(crate) mod commits;
 pub(crate) mod group;
 pub(crate) mod settlement;

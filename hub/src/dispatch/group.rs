@@ -5,6 +5,7 @@
 //! and events come in, deliveries and settlements come out.
 
 mod answers;
+mod chains;
 mod line;
 mod members;
 mod report;
@@ -18,6 +19,8 @@ use db::{GroupId, Retry, SettledRun, SlotMove};
 use proto::{Attempt, Event, GroupName, Order, Pid, Position, Timestamp, Topic};
 
 pub(super) use self::answers::Ended;
+use self::chains::Chains;
+pub(super) use self::chains::Committed;
 use self::line::Line;
 pub(crate) use self::members::MemberKey;
 use self::members::Members;
@@ -63,6 +66,8 @@ enum State {
     Out { member: MemberKey, since: Timestamp, deadline: Timestamp },
     /// Next of its process, after a failure.
     RetryAt(Timestamp),
+    /// Answered with effects, which are being committed together with its outcome.
+    Committing { since: Timestamp },
 }
 
 #[derive(Debug)]
@@ -112,6 +117,7 @@ pub(crate) struct Group {
     flushes_begun: u64,
     flushes_done: u64,
     leaving: Vec<(MemberKey, u64)>,
+    chains: Chains,
     rules: Rules,
 }
 
@@ -162,6 +168,7 @@ impl Group {
             flushes_begun: 0,
             flushes_done: 0,
             leaving: Vec::new(),
+            chains: Chains::default(),
             rules,
         }
     }
@@ -316,7 +323,7 @@ impl Group {
 
     /// An event was deleted: it needs no outcome any more, unless a member has it right now.
     pub(super) fn forget(&mut self, position: Position) {
-        let out = |entry: &InHand| matches!(entry.state, State::Out { .. });
+        let out = |entry: &InHand| matches!(entry.state, State::Out { .. } | State::Committing { .. });
         if self.in_hand.get(&position).is_some_and(out) {
             return;
         }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use db::Effects;
+use proto::chain::Chained;
 use proto::message::{Answer, Consume, Subscribe, Wait};
 use proto::report::{DeliveryStory, GroupReport};
 use proto::{Attempt, Event, GroupName, ListenerId, Position, Refusal};
@@ -38,10 +40,21 @@ pub(super) enum Input {
     Subscribe { connection: ConnectionId, wish: Subscribe, reply: Opened },
     Leave { connection: ConnectionId, listener: ListenerId, reply: oneshot::Sender<()> },
     Answers { connection: ConnectionId, answers: Vec<Answer> },
+    Chain { connection: ConnectionId, work: Box<ChainWork>, reply: oneshot::Sender<Result<Chained, Refusal>> },
     Credit { connection: ConnectionId, listener: ListenerId, events: u32 },
     Reports { after: Option<GroupName>, reply: oneshot::Sender<Vec<(GroupReport, Position)>> },
     Wait { wait: Wait, found: oneshot::Sender<Found>, reply: oneshot::Sender<Result<(), Refusal>> },
     Stories { event: Box<Event>, reply: oneshot::Sender<Vec<DeliveryStory>> },
+}
+
+/// An ack with effects, as far as it could be prepared.
+#[derive(Debug)]
+pub(crate) struct ChainWork {
+    pub(crate) listener: ListenerId,
+    pub(crate) position: Position,
+    pub(crate) attempt: Attempt,
+    /// What is to be committed, or why that can never be.
+    pub(crate) effects: Result<Effects, Refusal>,
 }
 
 /// Where a listener starts, or why there is none.
@@ -106,6 +119,18 @@ impl Dispatcher {
     /// Passes on answers to deliveries.
     pub(crate) async fn answers(&self, connection: ConnectionId, answers: Vec<Answer>) {
         self.tell(Input::Answers { connection, answers }).await;
+    }
+
+    /// Passes on an ack with effects. Returns when the dispatcher will take it before everything that it is
+    /// told later; what this gives says what came of it.
+    pub(crate) async fn chain(
+        &self,
+        connection: ConnectionId,
+        work: ChainWork,
+    ) -> oneshot::Receiver<Result<Chained, Refusal>> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Input::Chain { connection, work: Box::new(work), reply }).await;
+        answer
     }
 
     /// Passes on credit.

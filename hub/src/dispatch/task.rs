@@ -1,5 +1,7 @@
 //! The task that owns the [`Desk`]: it feeds it and carries out what it asks for.
 
+mod chains;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +54,7 @@ enum Done {
         outcome: Result<(), WriteError>,
     },
     Orphans,
+    Chained(Box<chains::Settled>),
     Group {
         member: MemberKey,
         wish: Box<Consume>,
@@ -253,6 +256,7 @@ impl DispatchTask {
             }
             Input::Leave { connection, listener, reply } => self.leave(key(connection, listener), reply),
             Input::Answers { connection, answers } => self.answers(connection, answers),
+            Input::Chain { connection, work, reply } => self.chain(connection, *work, reply),
             Input::Credit { connection, listener, events } => {
                 let key = key(connection, listener);
                 let group = self.consumers.get(&key).copied().flatten();
@@ -372,6 +376,7 @@ impl DispatchTask {
             Done::Settled { group, outcome: Ok(()) } => self.desk.flushed(group, &mut self.effects),
             Done::Settled { group, outcome: Err(error) } => self.lost(group, &error),
             Done::Orphans => self.desk.orphans_flushed(),
+            Done::Chained(settled) => self.chained(*settled),
             Done::Group { member, wish, label, reply, group } => {
                 let opened = self.consume_ready(member, &wish, label, group);
                 let _asker_gone = reply.send(opened);

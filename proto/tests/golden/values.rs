@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use eventflow_proto::chain::{Chained, Effect, Which};
 use eventflow_proto::enrol::{EnrolReply, EnrolRequest, Enrolled};
 use eventflow_proto::message::{
     Answer, Appended, Consume, Hello, HubMessage, Link, Offer, Reply, Request, Scope, SpokeMessage, Stored,
@@ -29,6 +30,7 @@ pub(crate) fn all() -> Vec<Golden> {
         refusals(),
         reports(),
         enrolment(),
+        super::chains::values(),
     ]
     .into_iter()
     .flatten()
@@ -64,6 +66,9 @@ pub(crate) fn enums() -> Vec<(&'static str, Refuses)> {
         ("Refusal", refuses::<Refusal>),
         ("DeliveryState", refuses::<DeliveryState>),
         ("EnrolReply", refuses::<EnrolReply>),
+        ("Effect", refuses::<Effect>),
+        ("Which", refuses::<Which>),
+        ("Chained", refuses::<Chained>),
     ]
 }
 

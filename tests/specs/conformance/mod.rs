@@ -3,6 +3,7 @@
 mod append;
 mod batches;
 mod certificates;
+mod chains;
 mod commits;
 mod deletes;
 mod doctor;

@@ -60,9 +60,12 @@ impl Group {
                     Fault::RetryForgotten
                 }
                 State::Out { deadline, .. } if deadline.plus(SLACK) < now => Fault::DeadlineForgotten,
-                State::Ready | State::Behind | State::RetryAt(_) | State::Out { .. } | State::Fetching => {
-                    continue;
-                }
+                State::Ready
+                | State::Behind
+                | State::RetryAt(_)
+                | State::Out { .. }
+                | State::Fetching
+                | State::Committing { .. } => continue,
             };
             return Some(stall(position, fault));
         }
@@ -77,7 +80,9 @@ impl Group {
     pub(in crate::dispatch) fn holder(&self, position: Position) -> Option<super::MemberKey> {
         match self.in_hand.get(&position)?.state {
             State::Out { member, .. } => Some(member),
-            State::Behind | State::Ready | State::Fetching | State::RetryAt(_) => None,
+            State::Behind | State::Ready | State::Fetching | State::RetryAt(_) | State::Committing { .. } => {
+                None
+            }
         }
     }
 

@@ -246,6 +246,10 @@ impl Spoke {
             }
             FromHub::Pushed { listener, event } => self.pushed(listener, &event, tables),
             FromHub::CaughtUp { listener, position } => self.caught_up(listener, position, tables),
+            FromHub::Lost { key } => {
+                self.asked.remove(&key);
+                Ok(())
+            }
             FromHub::Welcome { .. } | FromHub::Lagged { .. } | FromHub::GoAway { .. } => Ok(()),
         }
     }
