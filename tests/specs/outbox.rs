@@ -2,20 +2,25 @@
 //! and what they roll back is not, whatever is killed meanwhile.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use eventflow_tests::outbox::{Handed, OutboxService};
 use eventflow_tests::process::{HubProcess, Place};
 use eventflow_tests::{TestDatabase, on_every_engine, within};
 use serde_json::Value;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 const SERVICES: usize = 64;
 
-/// Transactions of each service.
-const TRANSACTIONS: usize = 16;
-
 /// How often the hub is killed while they work.
-const KILLS: usize = 3;
+const ROUNDS: usize = 8;
+
+/// Transactions of each service between two kills.
+const TRANSACTIONS_PER_ROUND: usize = 2;
+
+/// One note for each transaction that has ended.
+type Notes = mpsc::Receiver<()>;
 
 const TAIL: &[&str] = &["tail", "--from", "beginning", "--json", "--idle-exit", "2"];
 
@@ -27,10 +32,16 @@ struct Committed {
 }
 
 /// Some transactions of one service, a third of them rolled back, some with a row that cannot be an event.
-async fn serve(mut service: OutboxService, number: usize) -> (String, Committed) {
+async fn serve(
+    mut service: OutboxService,
+    number: usize,
+    turns: Arc<Semaphore>,
+    done: mpsc::Sender<()>,
+) -> (String, Committed) {
     let pid = format!("service {number}");
     let mut committed = Committed::default();
-    for transaction in 0..TRANSACTIONS {
+    for transaction in 0..ROUNDS * TRANSACTIONS_PER_ROUND {
+        turns.acquire().await.unwrap().forget();
         let rows = 1 + rand::random_range(0..3_usize);
         let ids: Vec<_> = (0..rows).map(|row| format!("{number}-{transaction}-{row}")).collect();
         let has_bad = rand::random_range(0..8) == 0;
@@ -48,20 +59,34 @@ async fn serve(mut service: OutboxService, number: usize) -> (String, Committed)
             committed.ids.extend(ids);
             committed.bad += usize::from(has_bad);
         }
+        done.send(()).await.unwrap();
     }
     (pid, committed)
 }
 
-/// Kills the hub again and again after it has drained some more rows, and returns the last one.
-async fn kill_in_the_middle(place: &Place, mut hub: HubProcess) -> HubProcess {
-    for kill in 1..=KILLS {
-        let mut tail = place.start(&["tail", "--from", "beginning", "--json"]);
-        tail.lines(kill * 120).await;
+/// Lets the services work for a while, and kills the hub in the middle of it: again and again, each time
+/// while it drains what came when there was none. Returns the last hub.
+async fn kill_in_the_middle(
+    place: &Place,
+    mut hub: HubProcess,
+    turns: &Semaphore,
+    mut done: Notes,
+) -> HubProcess {
+    for _ in 0..ROUNDS {
+        turns.add_permits(SERVICES * TRANSACTIONS_PER_ROUND);
+        let before_kill = rand::random_range(1..SERVICES * TRANSACTIONS_PER_ROUND);
+        hear(&mut done, before_kill).await;
         let address = hub.kill().await;
-        tail.kill().await;
+        hear(&mut done, SERVICES * TRANSACTIONS_PER_ROUND - before_kill).await;
         hub = place.hub_at(&address, &["--outbox-poll", "0.02"]).await;
     }
     hub
+}
+
+async fn hear(done: &mut Notes, transactions: usize) {
+    for _ in 0..transactions {
+        within("a transaction of a service", done.recv()).await.unwrap();
+    }
 }
 
 async fn rows(database: &TestDatabase, which: &str) -> i64 {
@@ -86,11 +111,13 @@ on_every_engine! {
     async fn rows_of_64_services_are_in_the_log_once_with_a_hub_that_is_killed(database: &TestDatabase) {
         let place = Place::on(database);
         let hub = place.hub(&["--outbox-poll", "0.02"]).await;
+        let (turns, (note, done)) = (Arc::new(Semaphore::new(0)), mpsc::channel(SERVICES));
         let mut services = JoinSet::new();
         for number in 0..SERVICES {
-            services.spawn(serve(OutboxService::on(database).await, number));
+            let service = OutboxService::on(database).await;
+            services.spawn(serve(service, number, Arc::clone(&turns), note.clone()));
         }
-        let hub = kill_in_the_middle(&place, hub).await;
+        let hub = kill_in_the_middle(&place, hub, &turns, done).await;
         let mut committed = BTreeMap::new();
         while let Some(done) = within("the services", services.join_next()).await {
             let (pid, done) = done.unwrap();

@@ -36,8 +36,8 @@ pub(crate) enum OutboxArgs {
 #[group(required = true, multiple = false)]
 pub(crate) struct Chosen {
     /// Numbers of rows, as `outbox ls` shows them
-    #[arg(value_name = "ROW")]
-    rows: Vec<u64>,
+    #[arg(value_name = "ROW", allow_negative_numbers = true)]
+    rows: Vec<i64>,
     /// All that have failed
     #[arg(long)]
     all_failed: bool,
@@ -54,7 +54,7 @@ enum Act {
 /// A row of the outbox.
 #[derive(Debug, Serialize)]
 struct Listed {
-    row: u64,
+    row: i64,
     state: &'static str,
     id: String,
     publisher: String,
@@ -143,11 +143,11 @@ pub(crate) async fn run(args: OutboxArgs, place: &Place, output: &mut Output) ->
 }
 
 async fn list(outbox: &Outbox, rows: OutboxRows, output: &mut Output) -> Outcome {
-    let (mut listed, mut after) = (Vec::new(), 0);
+    let (mut listed, mut after) = (Vec::new(), None);
     loop {
         let page = outbox.page(rows, after, PAGE).await.map_err(Failure::failed)?;
         let Some(last) = page.last() else { break };
-        after = last.row;
+        after = Some(last.row);
         listed.extend(page.into_iter().map(Listed::from));
     }
     output.table(&listed, "there are no such rows")
@@ -157,12 +157,12 @@ async fn act(database: &Database, act: Act, chosen: Chosen, output: &mut Output)
     let outbox = database.outbox();
     let mut acted = Acted { act, rows: 0 };
     if chosen.all_failed {
-        let mut after = 0;
+        let mut after = None;
         loop {
             let page = outbox.page(OutboxRows::Failed, after, PAGE).await.map_err(Failure::failed)?;
             let Some(last) = page.last() else { break };
-            after = last.row;
-            let rows: Vec<u64> = page.iter().map(|row| row.row).collect();
+            after = Some(last.row);
+            let rows: Vec<i64> = page.iter().map(|row| row.row).collect();
             acted.rows += change(database, act, &rows).await?;
         }
     } else {
@@ -179,7 +179,7 @@ async fn act(database: &Database, act: Act, chosen: Chosen, output: &mut Output)
 }
 
 /// Changes failed rows, and writes down who did it.
-async fn change(database: &Database, act: Act, rows: &[u64]) -> Outcome<u64> {
+async fn change(database: &Database, act: Act, rows: &[i64]) -> Outcome<u64> {
     let outbox = database.outbox();
     let (changed, what) = match act {
         Act::Retry => (outbox.retry(rows).await, "to be tried again"),

@@ -33,8 +33,8 @@ static DISCARD: Template = Template::same(&[include_str!("../../../sql/event_out
 /// A row that is to be drained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WaitingRow {
-    /// Its number.
-    pub row: u64,
+    /// Its number, usually from 1 on.
+    pub row: i64,
     /// Bytes of its texts together.
     pub bytes: usize,
     /// When it was inserted, by the database's clock or as the service says.
@@ -66,8 +66,8 @@ pub enum OutboxRows {
 /// A row for people. Its texts are as somebody wrote them: nothing says that they are names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxRow {
-    /// Its number.
-    pub row: u64,
+    /// Its number, usually from 1 on.
+    pub row: i64,
     /// The id of its event.
     pub id: String,
     /// In whose name the event is to be published.
@@ -112,19 +112,19 @@ impl Outbox {
         Ok(rows.iter().map(waiting).collect::<Result<_, _>>()?)
     }
 
-    /// Rows after one, by number; at most [`PAGE_EVENTS_MAX`]. None: there are no more.
+    /// Rows after one, or from the first on, by number; at most [`PAGE_EVENTS_MAX`]. None: there are no more.
     ///
     /// # Errors
     /// [`RecordError`]; asking again is safe.
     pub async fn page(
         &self,
         rows: OutboxRows,
-        after: u64,
+        after: Option<i64>,
         limit: u32,
     ) -> Result<Vec<OutboxRow>, RecordError> {
         let failed_only = Value::Integer(i64::from(rows == OutboxRows::Failed));
         let limit = Value::Integer(i64::from(limit.clamp(1, PAGE_EVENTS_MAX)));
-        let values = [Value::number(after), failed_only, limit];
+        let values = [Value::Integer(after.unwrap_or(i64::MIN)), failed_only, limit];
         let rows = self.database.reading().rows(&PAGE, &values).await?;
         Ok(rows.iter().map(listed).collect::<Result<_, _>>()?)
     }
@@ -133,7 +133,7 @@ impl Outbox {
     ///
     /// # Errors
     /// [`RecordError::Unavailable`]; asking again is safe.
-    pub async fn retry(&self, rows: &[u64]) -> Result<u64, RecordError> {
+    pub async fn retry(&self, rows: &[i64]) -> Result<u64, RecordError> {
         self.change(&RETRY, rows).await
     }
 
@@ -141,17 +141,17 @@ impl Outbox {
     ///
     /// # Errors
     /// [`RecordError::Unavailable`]; asking again is safe.
-    pub async fn discard(&self, rows: &[u64]) -> Result<u64, RecordError> {
+    pub async fn discard(&self, rows: &[i64]) -> Result<u64, RecordError> {
         self.change(&DISCARD, rows).await
     }
 
-    async fn change(&self, template: &Template, rows: &[u64]) -> Result<u64, RecordError> {
+    async fn change(&self, template: &Template, rows: &[i64]) -> Result<u64, RecordError> {
         let mut changed = 0;
         let mut rest = rows;
         while !rest.is_empty() {
             let (statement, size) = template.for_at_most(rest.len());
             let (part, others) = rest.split_at(size.min(rest.len()));
-            let values: Vec<_> = part.iter().map(|row| Value::number(*row)).collect();
+            let values: Vec<_> = part.iter().map(|row| Value::Integer(*row)).collect();
             let mut transaction = self.database.side().await?;
             changed += transaction.execute(&statement, &values).await?;
             transaction.commit().await?;
@@ -164,19 +164,21 @@ impl Outbox {
 fn waiting(row: &Row) -> Result<WaitingRow, RowError> {
     // A time that is none only makes the row look younger than it is.
     let since = row.timestamp(1).unwrap_or_default();
-    Ok(WaitingRow { row: row.number(0)?, bytes: row.small(2)?, since })
+    Ok(WaitingRow { row: row.integer(0)?, bytes: row.small(2)?, since })
 }
 
+/// A row may hold anything, and a person must be able to see and discard it.
 fn listed(row: &Row) -> Result<OutboxRow, RowError> {
-    let failed = row.timestamp_or_null(7)?;
+    let text = |column| row.text(column).unwrap_or_else(|_| "(not UTF-8)".to_owned());
+    let failed = row.integer_or_null(7)?.map(|at| Timestamp::from_millis(at).unwrap_or_default());
     let reason = row.text_or_null(8)?.unwrap_or_default();
     Ok(OutboxRow {
-        row: row.number(0)?,
-        id: row.text(1)?,
-        publisher: row.text(2)?,
-        domain: row.text(3)?,
-        pid: row.text(4)?,
-        name: row.text(5)?,
+        row: row.integer(0)?,
+        id: text(1),
+        publisher: text(2),
+        domain: text(3),
+        pid: text(4),
+        name: text(5),
         created: row.timestamp(6).unwrap_or_default(),
         failed: failed.map(|at| (at, reason)),
         bytes: row.number(9)?,

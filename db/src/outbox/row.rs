@@ -20,14 +20,14 @@ const CPIDS: usize = 11;
 
 /// A row that a service has handed over.
 pub(crate) struct Handed {
-    pub(crate) row: u64,
+    pub(crate) row: i64,
     /// Its event and in whose name it is to be published, or why it cannot be.
     pub(crate) event: Result<(NewEvent, ServiceName), String>,
 }
 
 /// Reads one row.
 pub(crate) fn handed(row: &Row) -> Result<Handed, RowError> {
-    Ok(Handed { row: row.number(SEQ)?, event: event(row).map_err(|error| error.reason) })
+    Ok(Handed { row: row.integer(SEQ)?, event: event(row).map_err(|error| error.reason) })
 }
 
 fn event(row: &Row) -> Result<(NewEvent, ServiceName), RowError> {

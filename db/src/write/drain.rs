@@ -43,7 +43,7 @@ struct Drain<'a> {
 
 /// A row that the engine does not take.
 struct Refused {
-    row: u64,
+    row: i64,
     reason: String,
     now: Timestamp,
 }
@@ -60,7 +60,7 @@ struct Done {
     head: Position,
     versions: Map<Eventlog, Version>,
     repeated: usize,
-    failed: Vec<(u64, String)>,
+    failed: Vec<(i64, String)>,
 }
 
 impl Task {
@@ -118,7 +118,7 @@ impl Task {
     }
 }
 
-fn tell_failed(row: u64, reason: &str) {
+fn tell_failed(row: i64, reason: &str) {
     warn!(row, reason, "a row of the outbox has failed; see eventflow outbox ls --failed");
 }
 
@@ -189,15 +189,15 @@ impl Change for Drain<'_> {
 #[derive(Default)]
 struct Sorted {
     /// Rows whose events may be appended, in order.
-    candidates: Vec<(u64, Prepared)>,
+    candidates: Vec<(i64, Prepared)>,
     /// Events to append, in order.
     new: Vec<Prepared>,
     /// Rows to delete.
-    settled: Vec<u64>,
+    settled: Vec<i64>,
     /// How many of them have events that are in the log already.
     repeated: usize,
     /// Rows that cannot be appended, and why.
-    failed: Vec<(u64, String)>,
+    failed: Vec<(i64, String)>,
 }
 
 impl Sorted {
@@ -255,7 +255,7 @@ impl Session {
     /// else holds one of them.
     async fn lock_rows(&mut self, rows: &[&WaitingRow]) -> Result<Option<Vec<Handed>>, Error> {
         let mut found = Vec::with_capacity(rows.len());
-        let numbers: Vec<u64> = rows.iter().map(|row| row.row).collect();
+        let numbers: Vec<i64> = rows.iter().map(|row| row.row).collect();
         for part in numbers.chunks(TEMPLATE_ROWS_MAX) {
             let (statement, values) = listed(&LOCK, part);
             match self.rows(&statement, &values).await {
@@ -267,7 +267,7 @@ impl Session {
         Ok(Some(found))
     }
 
-    async fn delete_rows(&mut self, rows: &[u64]) -> Result<u64, Error> {
+    async fn delete_rows(&mut self, rows: &[i64]) -> Result<u64, Error> {
         let mut deleted = 0;
         for part in rows.chunks(TEMPLATE_ROWS_MAX) {
             let (statement, values) = listed(&DELETE, part);
@@ -277,17 +277,17 @@ impl Session {
     }
 
     /// Marks a row as one that cannot be appended, and counts it if it was not marked already.
-    async fn fail_row(&mut self, row: u64, now: Timestamp, reason: &str) -> Result<usize, Error> {
+    async fn fail_row(&mut self, row: i64, now: Timestamp, reason: &str) -> Result<usize, Error> {
         let reason: String = reason.chars().take(REASON_CHARS_MAX).collect();
-        let values = [Value::Integer(now.millis()), Value::Text(&reason), Value::number(row)];
+        let values = [Value::Integer(now.millis()), Value::Text(&reason), Value::Integer(row)];
         Ok(usize::from(self.execute(&FAIL, &values).await? > 0))
     }
 }
 
 /// One statement for all of `rows`: repeating the last one fills up the next larger size.
-fn listed(template: &Template, rows: &[u64]) -> (Statement, Vec<Value<'static>>) {
+fn listed(template: &Template, rows: &[i64]) -> (Statement, Vec<Value<'static>>) {
     let (statement, size) = template.for_at_least(rows.len());
-    let mut values: Vec<_> = rows.iter().map(|row| Value::number(*row)).collect();
+    let mut values: Vec<_> = rows.iter().map(|row| Value::Integer(*row)).collect();
     values.resize(size, values.last().copied().unwrap_or(Value::Null));
     (statement, values)
 }

@@ -22,7 +22,7 @@ fn drained(appended: usize, repeated: usize, failed: usize) -> Drained {
 }
 
 async fn listed(log: &Log, rows: OutboxRows) -> Vec<OutboxRow> {
-    log.database.outbox().page(rows, 0, 1_000).await.unwrap()
+    log.database.outbox().page(rows, None, 1_000).await.unwrap()
 }
 
 fn ids(events: &[Event]) -> Vec<&str> {
@@ -118,7 +118,7 @@ on_every_engine! {
         assert_eq!(outbox.retry(&waiting).await.unwrap(), 0);
         drain(&log).await;
 
-        let failed: Vec<u64> = listed(&log, OutboxRows::Failed).await.iter().map(|row| row.row).collect();
+        let failed: Vec<i64> = listed(&log, OutboxRows::Failed).await.iter().map(|row| row.row).collect();
         assert_eq!(outbox.discard(&failed[..1]).await.unwrap(), 1);
         service.run(&format!("UPDATE event_outbox SET domain = 'order' WHERE seq = {}", failed[1])).await.unwrap();
         assert_eq!(outbox.retry(&failed).await.unwrap(), 2);
@@ -238,26 +238,44 @@ on_every_engine! {
     async fn connections_that_are_cut_lose_and_double_no_row(database: &TestDatabase) {
         let Some(mut killer) = Killer::on(database).await else { return };
         let log = Log::open(database).await;
-        let rows: Vec<_> = (0..300).map(|at| Handed::new(&format!("{at:03}"), "p")).collect();
+        let rows: Vec<_> = (0..400).map(|at| Handed::new(&format!("{at:03}"), "p")).collect();
         OutboxService::on(database).await.hand_over(&rows).await;
-        let draining = async {
-            loop {
-                let Ok(waiting) = log.database.outbox().waiting().await else { continue };
-                if waiting.is_empty() {
-                    break;
-                }
-                let few = waiting.into_iter().take(10).collect();
-                drop(log.writer.drain(few, at(0)).await);
+        for cut in 0.. {
+            let Ok(waiting) = log.database.outbox().waiting().await else { continue };
+            if waiting.is_empty() {
+                break;
             }
-        };
-        let killing = async {
-            for _ in 0..20 {
-                killer.cut_all().await;
+            let few = waiting.into_iter().take(5).collect();
+            let draining = log.writer.drain(few, at(0));
+            if cut % 2 == 0 {
+                drop(within("draining", draining).await);
+            } else {
+                drop(within("draining and cutting", join(draining, killer.cut_all())).await);
             }
-        };
-        within("draining and cutting", join(draining, killing)).await;
+        }
         let expected: Vec<_> = rows.iter().map(|row| row.id.clone()).collect();
         assert_eq!(ids(&log.everything().await), expected);
+        log.close().await;
+    }
+
+    async fn whatever_stands_in_the_columns_of_the_hub_a_row_is_drained_or_listed(database: &TestDatabase) {
+        let log = Log::open(database).await;
+        let mut service = OutboxService::on(database).await;
+        let insert = |columns: &str, values: &str| {
+            format!(
+                "INSERT INTO event_outbox (id, publisher, domain, pid, name, {columns})
+                 VALUES ('strange', 'shop', 'order', 'p', 'placed', {values})"
+            )
+        };
+        let far = i64::MAX;
+        service.run(&insert("seq, created", &format!("-5, {far}"))).await.unwrap();
+        service.run(&insert("failed, reason", &format!("{far}, 'mine'"))).await.unwrap();
+        service.hand_over(&[Handed::new("after", "p")]).await;
+        assert_eq!(drain(&log).await, drained(2, 0, 0));
+        assert_eq!(ids(&log.everything().await), ["strange", "after"]);
+        let row = listed(&log, OutboxRows::All).await.remove(0);
+        assert_eq!(row.failed, Some((Timestamp::default(), "mine".to_owned())));
+        assert_eq!(log.database.outbox().discard(&[row.row]).await.unwrap(), 1);
         log.close().await;
     }
 
