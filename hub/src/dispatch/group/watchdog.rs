@@ -80,11 +80,9 @@ impl Group {
     pub(in crate::dispatch) fn holder(&self, position: Position) -> Option<super::MemberKey> {
         match self.in_hand.get(&position)?.state {
             State::Out { member, .. } => Some(member),
-            State::Behind
-            | State::Ready
-            | State::Fetching
-            | State::RetryAt(_)
-            | State::Committing { .. } => None,
+            State::Behind | State::Ready | State::Fetching | State::RetryAt(_) | State::Committing { .. } => {
+                None
+            }
         }
     }
 
