@@ -83,7 +83,7 @@ impl Group {
     pub(in crate::dispatch) fn holder(&self, position: Position) -> Option<super::MemberKey> {
         match self.in_hand.get(&position)?.state {
             State::Out { member, .. } => Some(member),
-            State::Behind | State::Ready | State::Fetching | State::RetryAt(_) => None,
+            State::Behind | State::Ready | State::Fetching | State::RetryAt(_) | State::Held => None,
         }
     }
 
