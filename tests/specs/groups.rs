@@ -132,7 +132,7 @@ on_every_engine! {
         let handler = move |delivery: Delivery| {
             let told = told.clone();
             async move {
-                drop(told.send(delivery.attempt.0).await);
+                told.send(delivery.attempt.0).await?;
                 Ok::<(), Failure>(())
             }
         };
@@ -157,7 +157,7 @@ on_every_engine! {
         let handler = move |delivery: Delivery| {
             let (told, gate) = (told.clone(), gate.clone());
             async move {
-                drop(told.send(delivery.attempt.0).await);
+                told.send(delivery.attempt.0).await?;
                 gate.acquire().await?.forget();
                 Ok::<(), Failure>(())
             }

@@ -69,7 +69,7 @@ enum Done {
         wish: Box<Consume>,
         label: Arc<str>,
         reply: Opened,
-        group: Result<Recovered, Refusal>,
+        group: Box<Result<Recovered, Refusal>>,
     },
 }
 
@@ -360,7 +360,7 @@ impl DispatchTask {
             Done::Swept(outcome) => self.swept(outcome),
             Done::Ages(ages) => self.aged(ages),
             Done::Group { read, member, wish, label, reply, group } => {
-                self.group_ready(read, member, *wish, label, reply, group);
+                self.group_ready(read, member, *wish, label, reply, *group);
             }
         }
     }

@@ -49,7 +49,6 @@ fn the_last_lane_is_delivered_under_a_steady_flood_of_the_first_within_a_bound()
     };
     let last = flood(&mut scene, before);
     scene.desk.committed(vec![in_lane(last, "patient", 9)], scene.now);
-    let mut flood_on = last + 1;
     let bound = u64::from(PICKS_PER_ROUND) * (before + 1);
     for delivery in 1..=bound {
         let went = positions(&scene.pump());
@@ -57,8 +56,7 @@ fn the_last_lane_is_delivered_under_a_steady_flood_of_the_first_within_a_bound()
         if went == [last] {
             return;
         }
-        scene.desk.committed(vec![in_lane(flood_on, "urgent", 0)], scene.now);
-        flood_on += 1;
+        scene.desk.committed(vec![in_lane(last + delivery, "urgent", 0)], scene.now);
         scene.answer(1, went[0], 1, Verdict::Ack);
         assert!(delivery < bound, "it was not among the first {bound}");
     }

@@ -31,7 +31,7 @@ impl DispatchTask {
                 start: wish.start,
                 order: wish.order,
             };
-            let group = log.group(group).await;
+            let group = Box::new(log.group(group).await);
             Done::Group { read, member, wish: Box::new(wish), label, reply, group }
         }));
     }
