@@ -10,6 +10,8 @@ mod config;
 mod error;
 mod run;
 
+pub mod recurrence;
+
 mod command;
 mod connection;
 mod dispatch;

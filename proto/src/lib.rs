@@ -15,6 +15,7 @@ pub mod number;
 pub mod enrol;
 pub mod message;
 pub mod read;
+pub mod recurrence;
 pub mod refusal;
 pub mod report;
 pub mod wire;
@@ -23,6 +24,9 @@ pub mod session;
 
 pub use event::{Cpid, Data, Event, EventError, Metadata, NewEvent, slot};
 pub use filter::{Expectation, Expected, NameFilter, Order, Start, Topic};
-pub use name::{Domain, Eid, EventId, EventName, GroupName, HubId, NameError, Pid, ScheduleKey, ServiceName};
+pub use name::{
+    CronText, Domain, Eid, EventId, EventName, GroupName, HubId, NameError, Pid, ScheduleKey, ServiceName,
+    ZoneName,
+};
 pub use number::{Attempt, ListenerId, Position, RequestId, Timestamp, TimestampError, Version};
 pub use refusal::Refusal;

@@ -89,3 +89,9 @@ pub const UNSENT_MESSAGES_MAX: usize = 16_384;
 
 /// Bytes, roughly, that may wait to be sent to a spoke before the hub stops reading what it says.
 pub const UNSENT_BYTES_MAX: usize = 8 << 20;
+
+/// Characters of a cron expression. Longer is refused.
+pub const CRON_CHARS_MAX: usize = 128;
+
+/// Characters of the name of a time zone. Longer is refused.
+pub const ZONE_CHARS_MAX: usize = 64;
