@@ -38,13 +38,17 @@ pub use read::{
     Wanted,
 };
 pub use record::RecordError;
-pub use schedule::{Cancelled, Due, Schedule, ScheduleState, ScheduleWish, Scheduled, Which};
+pub use schedule::{
+    Cancelled, Due, Occurrence, Schedule, ScheduleState, ScheduleWish, Scheduled, SeriesState, SeriesStep,
+    SeriesWish, Shot, Stepped, Turn, Which,
+};
 pub use url::DatabaseUrl;
 pub use write::append::Append;
 pub use write::ceiling::Ceiling;
 pub use write::commits::{Commits, Committed};
 pub use write::group::{Group, GroupId, GroupWish, Slot};
+pub use write::pause::Altered;
 pub use write::settlement::{
     ORPHANS, OrphanRun, Outcome, RUN_POSITIONS_MAX, Retry, Run, Settlements, SlotMove,
 };
-pub use write::writer::{FIRE_SCHEDULES_MAX, Writer, WriterOptions, WriterTasks};
+pub use write::writer::{FIRE_SCHEDULES_MAX, STEPS_MAX, Writer, WriterOptions, WriterTasks};

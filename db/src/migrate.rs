@@ -42,6 +42,14 @@ const MIGRATIONS: &[Migration] = &[
             include_str!("../../sql/mysql/migrations/0002_schedule.sql"),
         ),
     },
+    Migration {
+        version: 3,
+        name: "0003_series",
+        text: Statement::each(
+            include_str!("../../sql/sqlite/migrations/0003_series.sql"),
+            include_str!("../../sql/mysql/migrations/0003_series.sql"),
+        ),
+    },
 ];
 
 const CREATE: Statement = Statement::each(

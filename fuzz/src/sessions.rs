@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use eventflow_proto::message::{Reply, Request, Welcome};
 use eventflow_proto::read::{More, Page};
+use eventflow_proto::schedule::{ScheduleReply, ScheduleRequest, Standing};
 use eventflow_proto::session::{
     FromHub, FromSpoke, HubSession, HubSessionConfig, Listen, RequestKey, SpokeSession, SpokeSessionConfig,
 };
@@ -175,6 +176,10 @@ impl World {
             Request::Groups { .. } | Request::Group(_) => Ok(Reply::Groups(Vec::new())),
             Request::Story(_) => Err(choices.refusal()),
             Request::Wait(_) => Ok(Reply::Waited(None)),
+            Request::Schedule(ScheduleRequest::List(_)) => {
+                Ok(Reply::Schedule(ScheduleReply::Listed(Vec::new())))
+            }
+            Request::Schedule(_) => Ok(Reply::Schedule(ScheduleReply::Changed(Standing::Unknown))),
         };
         self.hub.reply(id, outcome);
     }

@@ -13,6 +13,7 @@ use crate::number::{Attempt, ListenerId, Position, RequestId, Timestamp, Version
 use crate::read::{Page, Query};
 use crate::refusal::Refusal;
 use crate::report::{EventStory, GroupReport};
+use crate::schedule::{ScheduleReply, ScheduleRequest};
 
 /// The protocol version that this crate speaks.
 pub const PROTOCOL_VERSION: u16 = 1;
@@ -107,6 +108,8 @@ pub enum Request {
     Story(EventId),
     /// Waits for an event of a process. Answered by [`Reply::Waited`], whenever that is.
     Wait(Wait),
+    /// Something about schedules. Answered by [`Reply::Schedule`].
+    Schedule(ScheduleRequest),
 }
 
 /// A wish to be told of the first event of a process that has one of some names.
@@ -330,6 +333,8 @@ pub enum Reply {
     Story(Box<EventStory>),
     /// The event that was waited for, or none: the time is over.
     Waited(Option<Arc<Event>>),
+    /// What came of a request about schedules.
+    Schedule(ScheduleReply),
 }
 
 /// Where an appended event is.

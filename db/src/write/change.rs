@@ -17,6 +17,7 @@ use crate::statement::Statement;
 use crate::write::decide::Eventlog;
 use crate::write::group::{Group, GroupWish};
 use crate::write::log::{Log, Trouble};
+use crate::write::pause::AlterOne;
 use crate::write::schedules::Cancellation;
 use crate::write::session::Session;
 use crate::write::task::{Task, Tries};
@@ -134,6 +135,10 @@ impl Task {
                 let cancellation = Cancellation { which, now };
                 drop(answer.send(self.alone(&cancellation).await));
             }
+            Command::Alter(which, alteration, answer) => {
+                drop(answer.send(self.alone(&AlterOne { which, alteration }).await));
+            }
+            Command::Step(steps, now, answer) => drop(answer.send(self.step(&steps, now).await)),
             Command::Fire(ids, now, answer) => drop(answer.send(self.fire(&ids, now).await)),
             // A batch takes these.
             Command::Append(..) | Command::Settle(..) | Command::Orphans(..) => {}

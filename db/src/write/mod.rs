@@ -4,6 +4,7 @@ pub(crate) mod append;
 pub(crate) mod ceiling;
 pub(crate) mod commits;
 pub(crate) mod group;
+pub(crate) mod pause;
 pub(crate) mod settlement;
 pub(crate) mod writer;
 
@@ -17,6 +18,7 @@ mod links;
 mod log;
 mod plan;
 mod schedules;
+mod series;
 mod session;
 mod settle;
 mod task;

@@ -7,12 +7,13 @@ use crate::event::NewEvent;
 use crate::filter::{NameFilter, Topic};
 use crate::limits::{
     CPIDS_PER_EVENT_MAX, CREDIT_EVENTS_MAX, EIDS_PER_EVENT_MAX, EVENTS_PER_APPEND_MAX, METADATA_BYTES_MAX,
-    METADATA_ENTRIES_MAX, NAMES_PER_FILTER_MAX, PAGE_EVENTS_MAX, REASON_CHARS_MAX, RETRY_AFTER_MS_MAX,
+    METADATA_ENTRIES_MAX, NAMES_PER_FILTER_MAX, PAGE_EVENTS_MAX, REASON_CHARS_MAX, RETRY_AFTER_MS_MAX, SCHEDULES_PER_PAGE_MAX,
     WAIT_MS_MAX,
 };
 use crate::message::{Answer, Offer, Request, Verdict};
 use crate::read::Query;
 use crate::refusal::Refusal;
+use crate::schedule::ScheduleRequest;
 
 /// Checks every list of `request` and cuts its wishes.
 pub(super) fn bound_request(request: &mut Request) -> Result<(), Violation> {
@@ -38,6 +39,7 @@ pub(super) fn bound_request(request: &mut Request) -> Result<(), Violation> {
             wait.within_ms = wait.within_ms.min(WAIT_MS_MAX);
             check_names(&wait.names)
         }
+        Request::Schedule(request) => bound_schedule(request),
         Request::Leave(_)
         | Request::Link(_)
         | Request::DeleteEvent(_)
@@ -45,6 +47,17 @@ pub(super) fn bound_request(request: &mut Request) -> Result<(), Violation> {
         | Request::Groups { .. }
         | Request::Group(_)
         | Request::Story(_) => Ok(()),
+    }
+}
+
+fn bound_schedule(request: &mut ScheduleRequest) -> Result<(), Violation> {
+    match request {
+        ScheduleRequest::Add(wish) => check_event(&wish.event),
+        ScheduleRequest::List(query) => {
+            query.limit = query.limit.clamp(1, SCHEDULES_PER_PAGE_MAX);
+            Ok(())
+        }
+        ScheduleRequest::Change { .. } | ScheduleRequest::Show(_) => Ok(()),
     }
 }
 
@@ -135,6 +148,7 @@ pub(super) fn weight(request: &Request) -> usize {
     const SMALL: usize = 256;
     match request {
         Request::Append { events, .. } => events.iter().map(NewEvent::weight).sum(),
+        Request::Schedule(ScheduleRequest::Add(wish)) => wish.event.weight(),
         // Waits have a limit of their own, so that they hold up nothing else.
         Request::Wait(_) => 0,
         _ => SMALL,

@@ -377,7 +377,8 @@ impl HubSession {
             | Request::DeleteEventlog { .. }
             | Request::Groups { .. }
             | Request::Group(_)
-            | Request::Story(_) => Purpose::Other,
+            | Request::Story(_)
+            | Request::Schedule(_) => Purpose::Other,
         };
         let weight = weight(&body);
         self.in_flight_bytes += weight;

@@ -8,14 +8,18 @@ use eventflow_proto::message::{
     Subscribe, Verdict, Wait, Welcome,
 };
 use eventflow_proto::read::{More, Page, Query, Window};
+use eventflow_proto::recurrence::{DoubledTime, Misfire, Rule, SkippedTime};
 use eventflow_proto::report::{DeliveryState, DeliveryStory, EventStory, GroupReport};
 use eventflow_proto::{
     Attempt, Cpid, Data, Domain, Eid, Event, EventId, EventName, Expectation, Expected, GroupName, HubId,
     ListenerId, Metadata, NameFilter, NewEvent, Order, Pid, Position, Refusal, RequestId, ServiceName, Start,
-    Timestamp, Topic, Version, wire,
+    Timestamp, Topic, Version, schedule, wire,
 };
 
 use super::{Golden, golden};
+
+#[path = "schedules.rs"]
+mod schedules;
 
 /// Everything, by type.
 pub(crate) fn all() -> Vec<Golden> {
@@ -29,6 +33,7 @@ pub(crate) fn all() -> Vec<Golden> {
         refusals(),
         reports(),
         enrolment(),
+        schedules::all(),
     ]
     .into_iter()
     .flatten()
@@ -64,6 +69,19 @@ pub(crate) fn enums() -> Vec<(&'static str, Refuses)> {
         ("Refusal", refuses::<Refusal>),
         ("DeliveryState", refuses::<DeliveryState>),
         ("EnrolReply", refuses::<EnrolReply>),
+        ("ScheduleRequest", refuses::<schedule::ScheduleRequest>),
+        ("ScheduleReply", refuses::<schedule::ScheduleReply>),
+        ("When", refuses::<schedule::When>),
+        ("Which", refuses::<schedule::Which>),
+        ("ScheduleChange", refuses::<schedule::ScheduleChange>),
+        ("ScheduleScope", refuses::<schedule::ScheduleScope>),
+        ("Timing", refuses::<schedule::Timing>),
+        ("Standing", refuses::<schedule::Standing>),
+        ("ScheduleState", refuses::<schedule::ScheduleState>),
+        ("Rule", refuses::<Rule>),
+        ("Misfire", refuses::<Misfire>),
+        ("SkippedTime", refuses::<SkippedTime>),
+        ("DoubledTime", refuses::<DoubledTime>),
     ]
 }
 

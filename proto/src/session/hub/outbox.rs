@@ -6,6 +6,7 @@ use crate::limits::{UNSENT_BYTES_MAX, UNSENT_MESSAGES_MAX};
 use crate::message::{HubMessage, Reply};
 use crate::read::Page;
 use crate::refusal::Refusal;
+use crate::schedule::{ScheduleReply, ScheduleReport};
 use crate::wire;
 
 #[derive(Debug, Default)]
@@ -103,7 +104,12 @@ fn weight(message: &HubMessage) -> usize {
                 Reply::Story(story) => story.deliveries.len() * SMALL,
                 Reply::Waited(event) => event.as_ref().map_or(0, |event| event.weight()),
                 Reply::Appended(appended) => appended.len() * size_of::<crate::message::Appended>(),
-                Reply::Listening { .. } | Reply::Left | Reply::Changed(_) => 0,
+                Reply::Schedule(ScheduleReply::Shown(report)) => report.weight(),
+                Reply::Schedule(ScheduleReply::Listed(page)) => page.iter().map(ScheduleReport::weight).sum(),
+                Reply::Schedule(ScheduleReply::Added(_) | ScheduleReply::Changed(_))
+                | Reply::Listening { .. }
+                | Reply::Left
+                | Reply::Changed(_) => 0,
             },
             HubMessage::Reply { outcome: Err(_), .. }
             | HubMessage::Welcome(_)

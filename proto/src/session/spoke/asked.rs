@@ -13,6 +13,7 @@ use crate::limits::{
 use crate::message::{Reply, Request};
 use crate::number::{ListenerId, RequestId};
 use crate::refusal::Refusal;
+use crate::schedule::{ScheduleReply, ScheduleRequest};
 use crate::session::Violation;
 use crate::session::bounds::{bound_request, weight};
 use crate::wire;
@@ -248,7 +249,7 @@ const REQUEST_VARIANT: u32 = 1;
 /// Whether `body` will fit a frame under any number.
 fn check_size(body: &Request) -> Result<(), RequestError> {
     let Request::Append { events, .. } = body else {
-        // Of the others, the longest is a filter with as many names as it may have.
+        // Of the others, the longest is the schedule of one event, which fits whatever it has.
         return Ok(());
     };
     // Nearly all are far below, which this says without encoding them.
@@ -311,6 +312,19 @@ fn fits(request: &Request, reply: &Reply) -> bool {
         Request::Groups { .. } | Request::Group(_) => matches!(reply, Reply::Groups(_)),
         Request::Story(_) => matches!(reply, Reply::Story(_)),
         Request::Wait(_) => matches!(reply, Reply::Waited(_)),
+        Request::Schedule(request) => match reply {
+            Reply::Schedule(reply) => fits_schedule(request, reply),
+            _ => false,
+        },
+    }
+}
+
+fn fits_schedule(request: &ScheduleRequest, reply: &ScheduleReply) -> bool {
+    match request {
+        ScheduleRequest::Add(_) => matches!(reply, ScheduleReply::Added(_)),
+        ScheduleRequest::Change { .. } => matches!(reply, ScheduleReply::Changed(_)),
+        ScheduleRequest::Show(_) => matches!(reply, ScheduleReply::Shown(_)),
+        ScheduleRequest::List(_) => matches!(reply, ScheduleReply::Listed(_)),
     }
 }
 
