@@ -8,6 +8,7 @@ mod exec;
 mod follow;
 mod groups;
 mod read;
+mod schedule;
 mod story;
 mod wait;
 
@@ -29,6 +30,7 @@ use database::CertsArgs;
 use follow::{SubscribeArgs, TailArgs};
 use groups::GroupsArgs;
 use read::{ListArgs, LogArgs, StateArgs};
+use schedule::ScheduleArgs;
 use story::EventArgs;
 use wait::WaitArgs;
 
@@ -59,6 +61,9 @@ pub(crate) enum Command {
     Ls(ListArgs),
     /// Wait for the outcome of a process and print it, whether it has happened or comes yet
     Wait(WaitArgs),
+    /// Events that are published later, once or again and again
+    #[command(subcommand)]
+    Schedule(ScheduleArgs),
     /// Tell the story of an event: what it is and what became of it in each group
     Show(EventArgs),
     /// Say in one sentence for each group what an event waits for
@@ -103,6 +108,7 @@ impl Command {
             Self::State(args) => read::state(args, place, output).await,
             Self::Ls(args) => read::list(args, place, output).await,
             Self::Wait(args) => wait::run(args, place, output).await,
+            Self::Schedule(args) => schedule::run(args, place, output).await,
             Self::Show(args) => story::show(args, place, output).await,
             Self::Why(args) => story::why(args, place, output).await,
             Self::Groups(args) => groups::run(args, place, output).await,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proto::{Cpid, Domain, Expected, Pid, Position, Start, Version};
+use proto::{Cpid, Domain, Expected, Pid, Position, Start, Timestamp, Version};
 
 /// `beginning`, `now` or a position.
 pub(crate) fn start(text: &str) -> Result<Start, String> {
@@ -22,6 +22,50 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
         .ok()
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .ok_or_else(|| "it is not a number of seconds".to_owned())
+}
+
+/// A span of time: a whole number and its unit, `500ms`, `2s`, `5m`, `12h` or `30d`.
+pub(crate) fn span(text: &str) -> Result<Duration, String> {
+    let wrong = || "it is not a span of time; write 500ms, 2s, 5m, 12h or 30d".to_owned();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let millis = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(millis).map(Duration::from_millis).ok_or_else(wrong)
+}
+
+/// A moment, by itself or from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// This one.
+    At(Timestamp),
+    /// So long from now.
+    In(Duration),
+}
+
+impl Moment {
+    /// The moment, if it is `now`.
+    pub(crate) fn after(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(at) => at,
+            Self::In(span) => now.plus(span),
+        }
+    }
+}
+
+/// RFC 3339, or `+` and a [`span`].
+pub(crate) fn moment(text: &str) -> Result<Moment, String> {
+    match text.strip_prefix('+') {
+        Some(rest) => span(rest).map(Moment::In),
+        None => Timestamp::parse(text).map(Moment::At).map_err(|error| error.to_string()),
+    }
 }
 
 /// `DOMAIN/PID`; the first slash divides.
@@ -71,6 +115,17 @@ mod tests {
         for bad in ["-1", "NaN", "inf", "", "2s"] {
             assert!(seconds(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_span_has_a_unit_and_a_moment_may_be_one_from_now() {
+        assert_eq!(span("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(span("30d"), Ok(Duration::from_secs(30 * 86_400)));
+        for bad in ["", "2", "s", "-1s", "1.5s", "2 s", "99999999999999999d", "1y"] {
+            assert!(span(bad).is_err(), "{bad}");
+        }
+        assert_eq!(moment("+2s"), Ok(Moment::In(Duration::from_secs(2))));
+        assert!(moment("tomorrow").is_err());
     }
 
     #[test]

@@ -48,6 +48,7 @@ pub use write::ceiling::Ceiling;
 pub use write::commits::{Commits, Committed};
 pub use write::group::{Group, GroupId, GroupWish, Slot};
 pub use write::pause::Altered;
+pub use write::pending::{PendingNews, PendingSchedules};
 pub use write::settlement::{
     ORPHANS, OrphanRun, Outcome, RUN_POSITIONS_MAX, Retry, Run, Settlements, SlotMove,
 };

@@ -12,8 +12,8 @@ use eventflow_proto::schedule::{
 };
 use eventflow_proto::{
     Attempt, Cpid, CronText, Data, Domain, Eid, Event, EventId, EventName, Expectation, Expected, GroupName,
-    ListenerId, Metadata, NameFilter, NewEvent, Order, Pid, Position, Refusal, ScheduleKey, ServiceName, Start,
-    Timestamp, Topic, Version, ZoneName,
+    ListenerId, Metadata, NameFilter, NewEvent, Order, Pid, Position, Refusal, ScheduleKey, ServiceName,
+    Start, Timestamp, Topic, Version, ZoneName,
 };
 
 /// Decisions that are still to be made.

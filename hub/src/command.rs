@@ -6,6 +6,7 @@
 mod append;
 mod inspect;
 mod read;
+mod schedule;
 mod wait;
 
 use std::sync::Arc;
@@ -30,6 +31,8 @@ pub(crate) struct Commands {
     pub(crate) metrics: Metrics,
     /// Turns of waits to look into the tables.
     looks: Arc<Semaphore>,
+    /// Turns of lists of schedules to be read.
+    lists: Arc<Semaphore>,
 }
 
 /// Who asks.
@@ -49,7 +52,9 @@ impl Commands {
         clock: Clock,
         metrics: Metrics,
     ) -> Self {
-        Self { writer, reader, dispatcher, clock, metrics, looks: Arc::new(Semaphore::new(wait::LOOKS_MAX)) }
+        let looks = Arc::new(Semaphore::new(wait::LOOKS_MAX));
+        let lists = Arc::new(Semaphore::new(schedule::LISTS_MAX));
+        Self { writer, reader, dispatcher, clock, metrics, looks, lists }
     }
 
     /// Does what `caller` asks for.
@@ -78,6 +83,7 @@ impl Commands {
             Request::Group(name) => self.group(&name).await,
             Request::Story(id) => self.story(&id).await,
             Request::Wait(wait) => self.wait(wait).await,
+            Request::Schedule(request) => self.schedule(&caller, request).await,
         }
     }
 

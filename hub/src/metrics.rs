@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use db::{Outcome, Settlements};
 use proto::{Domain, GroupName};
@@ -56,6 +57,15 @@ impl HandshakeFailure {
         ["tls", "timeout", "unknown", "revoked", "expired", "too_many", "protocol", "unavailable"];
 }
 
+/// What comes of schedules.
+#[derive(Debug, Default)]
+struct ScheduleCounts {
+    held: AtomicU64,
+    reads: AtomicU64,
+    lateness: Histogram<{ WAIT_BOUNDS.len() }>,
+    failed: AtomicU64,
+}
+
 /// All that one hub counts; clones count together.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Metrics(Arc<Counts>);
@@ -79,6 +89,7 @@ struct Counts {
     answers: [AtomicU64; ANSWERS.len()],
     settled: [AtomicU64; OUTCOMES.len()],
     retries: AtomicU64,
+    schedules: ScheduleCounts,
     lag: Mutex<BTreeMap<(GroupName, Domain), u64>>,
 }
 
@@ -158,6 +169,27 @@ impl Metrics {
         add(&self.0.retries, settlements.retries.len() as u64);
     }
 
+    /// So many schedules are due soon.
+    pub(crate) fn set_schedules_held(&self, held: usize) {
+        self.0.schedules.held.store(u64::try_from(held).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// The tables are read for what is due soon.
+    pub(crate) fn schedules_read(&self) {
+        add(&self.0.schedules.reads, 1);
+    }
+
+    /// A schedule was fired so long after it was due.
+    pub(crate) fn schedule_fired(&self, late: Duration) {
+        let micros = u64::try_from(late.as_micros()).unwrap_or(u64::MAX);
+        self.0.schedules.lateness.observe(&WAIT_BOUNDS, micros);
+    }
+
+    /// So many schedules failed for good.
+    pub(crate) fn schedules_failed(&self, failed: usize) {
+        add(&self.0.schedules.failed, failed as u64);
+    }
+
     /// So many deliveries are with members now.
     pub(crate) fn set_in_flight(&self, deliveries: u64) {
         self.0.in_flight.store(deliveries, Ordering::Relaxed);
@@ -215,6 +247,7 @@ impl Metrics {
         page.labelled("answers_total", "Answers of members.", "outcome", &ANSWERS, &counts.answers);
         page.labelled("settled_total", "Events settled in groups.", "outcome", &OUTCOMES, &counts.settled);
         page.counter("retries_total", "Failed deliveries to be tried again.", &counts.retries);
+        page.schedules(&counts.schedules);
         page.lag(&counts.lag.lock().unwrap_or_else(PoisonError::into_inner));
         page.0
     }
@@ -308,6 +341,14 @@ impl Page {
         let sum = fraction(histogram.sum.load(Ordering::Relaxed), unit);
         writeln!(self.0, "eventflow_{name}_bucket{{le=\"+Inf\"}} {total}").ok();
         writeln!(self.0, "eventflow_{name}_sum {sum}\neventflow_{name}_count {total}").ok();
+    }
+
+    fn schedules(&mut self, counts: &ScheduleCounts) {
+        self.gauge("schedules_held", "Schedules that are due soon, in memory.", &counts.held);
+        self.counter("schedule_reads_total", "Reads of what is due soon.", &counts.reads);
+        let late = "Time from due to fired; its count is that of all fired.";
+        self.histogram("schedule_lateness_seconds", late, &WAIT_BOUNDS, 1_000_000, &counts.lateness);
+        self.counter("schedules_failed_total", "Schedules that failed for good.", &counts.failed);
     }
 
     fn lag(&mut self, lag: &BTreeMap<(GroupName, Domain), u64>) {

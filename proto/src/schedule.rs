@@ -148,7 +148,8 @@ pub enum Timing {
 }
 
 /// How a schedule stands after it was to be changed. It is never more than what is in the tables.
-#[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+#[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Serialize)]
+#[serde(tag = "standing", rename_all = "snake_case")]
 pub enum Standing {
     /// It will be fired.
     Pending {
@@ -273,6 +274,18 @@ pub fn occurrence_id(series: &EventId, at: Timestamp) -> EventId {
     let mut bytes = [0; 16];
     bytes.iter_mut().zip(time.chain(hash.finalize())).for_each(|(to, from)| *to = from);
     EventId::from_uuid(uuid::Uuid::new_v8(bytes))
+}
+
+impl From<EventId> for Which {
+    fn from(id: EventId) -> Self {
+        Self::Id(id)
+    }
+}
+
+impl From<ScheduleKey> for Which {
+    fn from(key: ScheduleKey) -> Self {
+        Self::Key(key)
+    }
 }
 
 impl ScheduleReport {

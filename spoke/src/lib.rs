@@ -59,6 +59,7 @@ mod append;
 mod change;
 mod listing;
 mod read;
+pub mod schedule;
 mod wait;
 
 mod consumer;
@@ -87,7 +88,7 @@ pub use proto::message::{Appended, Link, Stored, Welcome};
 pub use proto::read::More;
 pub use proto::report::{DeliveryState, DeliveryStory, EventStory, GroupReport};
 pub use proto::{
-    Attempt, Cpid, Data, Domain, Eid, Event, EventError, EventId, EventName, Expected, GroupName, HubId,
-    Metadata, NameError, NewEvent, Pid, Position, Refusal, ServiceName, Start, Timestamp, TimestampError,
-    Version,
+    Attempt, Cpid, CronText, Data, Domain, Eid, Event, EventError, EventId, EventName, Expected, GroupName,
+    HubId, Metadata, NameError, NewEvent, Pid, Position, Refusal, ServiceName, Start, Timestamp,
+    TimestampError, Version, ZoneName,
 };

@@ -16,5 +16,6 @@ mod delivery;
 mod hostile;
 mod plans;
 mod process;
+mod schedule;
 mod tidy;
 mod waiting;

@@ -2,7 +2,9 @@
 //!
 //! Every statement that is read here names the same columns in the same order.
 
-use proto::{Cpid, Data, Domain, Eid, EventId, EventName, Metadata, NewEvent, Pid, Position, ScheduleKey, ServiceName};
+use proto::{
+    Cpid, Data, Domain, Eid, EventId, EventName, Metadata, NewEvent, Pid, Position, ScheduleKey, ServiceName,
+};
 
 use super::{Schedule, ScheduleState, SeriesState};
 use crate::row::{Row, RowError};

@@ -44,11 +44,7 @@ struct Fired {
 
 impl Task {
     /// Fires those of `ids` that are pending, and tells of their events.
-    pub(crate) async fn fire(
-        &mut self,
-        ids: &[EventId],
-        now: Timestamp,
-    ) -> Result<Vec<Shot>, WriteError> {
+    pub(crate) async fn fire(&mut self, ids: &[EventId], now: Timestamp) -> Result<Vec<Shot>, WriteError> {
         let mut answers: Vec<Shot> = Vec::with_capacity(ids.len());
         let (mut together, mut refused) = (ids.len(), 0);
         while answers.len() < ids.len() {
@@ -237,7 +233,12 @@ impl<'a> Verdicts<'a> {
     }
 
     /// Appends what is new after the head, which is locked, and marks all rows.
-    pub(crate) async fn write(&self, session: &mut Session, log: &Log, now: Timestamp) -> Result<(), Trouble> {
+    pub(crate) async fn write(
+        &self,
+        session: &mut Session,
+        log: &Log,
+        now: Timestamp,
+    ) -> Result<(), Trouble> {
         let new: Vec<&Prepared> = self.new.iter().collect();
         if let Some(last) = new.last() {
             if !session.claim(log.place(), last.event.position, now).await? {

@@ -5,6 +5,7 @@ pub(crate) mod ceiling;
 pub(crate) mod commits;
 pub(crate) mod group;
 pub(crate) mod pause;
+pub(crate) mod pending;
 pub(crate) mod settlement;
 pub(crate) mod writer;
 

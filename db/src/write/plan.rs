@@ -6,9 +6,10 @@
 use std::collections::HashSet;
 
 use proto::message::Stored;
+use proto::schedule::occurrence_id;
 use proto::{Cpid, Eid, EventId, NewEvent, Position, Refusal, ScheduleKey, ServiceName, Timestamp, slot};
 
-use crate::schedule::{Cancelled, Occurrence, ScheduleWish, Scheduled, SeriesWish};
+use crate::schedule::{Cancelled, Due, Occurrence, ScheduleWish, Scheduled, SeriesWish};
 use crate::statement::Value;
 use crate::write::decide::Taken;
 use crate::write::versions::Map;
@@ -70,9 +71,15 @@ pub(crate) enum Fate {
     Paused,
     /// A series that came to its end.
     Ended,
-    Fired { position: Position },
-    Cancelled { reason: Option<String> },
-    Failed { reason: String },
+    Fired {
+        position: Position,
+    },
+    Cancelled {
+        reason: Option<String>,
+    },
+    Failed {
+        reason: String,
+    },
 }
 
 /// What becomes of the schedules of a batch.
@@ -144,6 +151,15 @@ impl Planned {
         Self { event, key, due, now, bytes, digest, series, publisher, slot, metadata, eids, cpids }
     }
 
+    /// What is pending once it is stored.
+    pub(crate) fn pending(&self) -> Due {
+        let id = match &self.series {
+            Some(series) => occurrence_id(&self.event.id, series.first),
+            None => self.event.id.clone(),
+        };
+        Due { at: self.due, id }
+    }
+
     /// Whether nothing else has to change for it.
     pub(crate) fn is_alone(&self) -> bool {
         self.key.is_none() && self.series.is_none()
@@ -206,9 +222,8 @@ impl Planned {
         let when = match (&self.series, &known.kind) {
             (None, Kind::Once) => known.due == self.due.millis(),
             (Some(series), Kind::Series { recurrence, .. }) => *recurrence == series.recurrence,
-            (None, Kind::Occurrence(_) | Kind::Series { .. }) | (Some(_), Kind::Once | Kind::Occurrence(_)) => {
-                false
-            }
+            (None, Kind::Occurrence(_) | Kind::Series { .. })
+            | (Some(_), Kind::Once | Kind::Occurrence(_)) => false,
         };
         let same = known.digest == self.digest
             && when
@@ -272,7 +287,8 @@ mod tests {
     fn known(planned: &Planned, fate: Fate) -> Map<EventId, Known> {
         let id = planned.event.id.clone();
         let (due, digest) = (planned.due.millis(), planned.digest.to_vec());
-        let known = Known { id: id.clone(), key: None, due, digest, created: 7, fate, bytes: 0, kind: Kind::Once };
+        let known =
+            Known { id: id.clone(), key: None, due, digest, created: 7, fate, bytes: 0, kind: Kind::Once };
         Map::from_iter([(id, known)])
     }
 

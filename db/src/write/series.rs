@@ -11,7 +11,7 @@ use tracing::{error, warn};
 
 use crate::error::WriteError;
 use crate::failure::Failure;
-use crate::schedule::{Occurrence, ScheduleWish, SeriesStep, Stepped, Turn};
+use crate::schedule::{Due, Occurrence, ScheduleWish, SeriesStep, Stepped, Turn};
 use crate::statement::{Statement, Value};
 use crate::write::append::Prepared;
 use crate::write::change::{Change, Moment, Undone};
@@ -76,18 +76,40 @@ impl Task {
             match self.make(&Steps { steps: part, now }).await {
                 Ok(Made { answers: more, events, head, versions }) => {
                     self.tell_fired(events, head, versions).await;
+                    for (step, answer) in part.iter().zip(&more) {
+                        self.tell_next(step, answer);
+                    }
                     answers.extend(more);
                 }
                 // Each in a transaction of its own, so that only the bad one does not go on.
                 Err(Undone::Engine(Failure::Refused, _)) if part.len() > 1 => together = 1,
                 Err(Undone::Engine(Failure::Refused, reason)) => {
-                    error!(?series, reason, "a series does not go on: the database refuses its event; see what is wrong with its row");
+                    error!(
+                        ?series,
+                        reason,
+                        "a series does not go on: the database refuses its event; see what is wrong with its row"
+                    );
                     answers.push(Stepped::Refused);
                 }
-                Err(undone) => return Err(undone.into()),
+                Err(undone) => {
+                    self.telling.schedules.missed();
+                    return Err(undone.into());
+                }
             }
         }
         Ok(answers)
+    }
+
+    fn tell_next(&self, step: &SeriesStep, answer: &Stepped) {
+        match (answer, &step.turn) {
+            (Stepped::Made { .. }, Turn::On { next: Some(next), .. }) => {
+                let id = occurrence_id(&step.series, next.at);
+                self.telling.schedules.pending(Due { at: next.due, id });
+            }
+            // An earlier try of this very step may have been committed.
+            (Stepped::Moved, _) => self.telling.schedules.missed(),
+            (Stepped::Made { .. } | Stepped::Failed | Stepped::Refused, _) => {}
+        }
     }
 }
 
@@ -150,8 +172,7 @@ impl<'a> Steps<'a> {
                         let schedule = row.schedule().map_err(Error::from)?;
                         let (publisher, due) = (schedule.publisher, schedule.due);
                         let (event_wanted, now) = (schedule.event, self.now);
-                        let wish =
-                            ScheduleWish { event: event_wanted, publisher, due, key: None, now };
+                        let wish = ScheduleWish { event: event_wanted, publisher, due, key: None, now };
                         let named = |when: &Occurrence| (occurrence_id(&step.series, when.at), *when);
                         Verdict::Go(Box::new(Ready {
                             planned: Planned::new(wish),
@@ -176,7 +197,8 @@ impl<'a> Steps<'a> {
             session.known_schedules(&ids).await?
         };
         for verdict in verdicts {
-            let clash = verdict.rows_to_come().find(|(id, _)| known.contains_key(id)).map(|(id, _)| id.clone());
+            let clash =
+                verdict.rows_to_come().find(|(id, _)| known.contains_key(id)).map(|(id, _)| id.clone());
             if let (Some(clash), Verdict::Go(ready)) = (clash, &*verdict) {
                 let reason = format!("its occurrence {clash} is there already; schedule it anew");
                 *verdict = Verdict::Fail { pending: ready.pending.clone(), reason };
@@ -220,9 +242,7 @@ impl<'a> Steps<'a> {
         let fired: Vec<_> = ready.fire.iter().filter_map(|(id, _)| at.get(id).copied()).collect();
         let last = fired.last().map_or(Value::Null, |position| Value::number(position.0));
         let matched = match &ready.next {
-            Some((_, next)) => {
-                session.execute(&MOVE, &[Value::Integer(next.at.millis()), last, id]).await?
-            }
+            Some((_, next)) => session.execute(&MOVE, &[Value::Integer(next.at.millis()), last, id]).await?,
             None => session.execute(&END, &[now, now, last, id]).await?,
         };
         expect_one(matched)?;
@@ -238,9 +258,9 @@ impl Verdict {
 
     /// Occurrences without a row yet.
     fn rows_to_come(&self) -> impl Iterator<Item = &(EventId, Occurrence)> {
-        self.ready().into_iter().flat_map(|ready| {
-            ready.fire.iter().filter(|(id, _)| *id != ready.pending).chain(&ready.next)
-        })
+        self.ready()
+            .into_iter()
+            .flat_map(|ready| ready.fire.iter().filter(|(id, _)| *id != ready.pending).chain(&ready.next))
     }
 
     fn ready(&self) -> Option<&Ready> {
@@ -263,8 +283,7 @@ impl Ready {
 /// Whether the series is where the step starts from.
 fn is_at(step: &SeriesStep, pending: &EventId, known: &Map<EventId, Known>) -> bool {
     let series = known.get(&step.series).is_some_and(|series| {
-        series.fate == Fate::Pending
-            && matches!(&series.kind, Kind::Series { at, .. } if *at == step.pending)
+        series.fate == Fate::Pending && matches!(&series.kind, Kind::Series { at, .. } if *at == step.pending)
     });
     series && known.get(pending).is_some_and(|pending| pending.fate == Fate::Pending)
 }

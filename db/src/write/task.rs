@@ -140,6 +140,10 @@ impl Task {
                     }
                     care.look_up = true;
                     if hopeless || !tries.pause(deadline, self.options.stop.is_cancelled()).await {
+                        if !batch.schedules.is_empty() {
+                            // An earlier try may have been committed.
+                            self.telling.schedules.missed();
+                        }
                         batch.fail(&WriteError::Unavailable { reason: reason(&error) });
                         return None;
                     }

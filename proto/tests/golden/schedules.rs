@@ -44,8 +44,7 @@ fn requests() -> Vec<Golden> {
 }
 
 fn replies() -> Vec<Golden> {
-    let added =
-        Scheduled { stored: Stored::Now, due: time(5), timing: Timing::Passed, replaced: Some(id()) };
+    let added = Scheduled { stored: Stored::Now, due: time(5), timing: Timing::Passed, replaced: Some(id()) };
     let standing = Standing::Fired { position: Position(300) };
     vec![
         golden("Reply/Schedule", Reply::Schedule(ScheduleReply::Changed(Standing::Unknown))),

@@ -19,3 +19,4 @@ mod reads;
 mod schedule_races;
 mod schedules;
 mod schema;
+mod series;
