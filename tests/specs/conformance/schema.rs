@@ -132,7 +132,7 @@ on_every_engine! {
         assert_eq!(log.everything().await.len(), 3_000);
         let next = log.publish_one(event("order", "p1", "placed")).await;
         assert_eq!((next.position, next.version), (Position(3_001), Version(31)));
-        log.writer.schedule(super::schedules::small("s", 5)).await.unwrap();
+        log.writer.schedule(crate::conformance::schedules::small("s", 5)).await.unwrap();
         let shots = log.writer.fire(vec![id("s")], at(9)).await.unwrap();
         assert_eq!(shots[0].position(), Some(Position(3_002)));
         log.close().await;

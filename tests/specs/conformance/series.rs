@@ -106,7 +106,7 @@ on_every_engine! {
         let mut wheel = wheel(&mut log, back);
         let next = within("a turn", wheel.turn(back)).await.unwrap();
         let events = log.everything().await;
-        let of = |policy: Misfire| events.iter().filter(|event| event.pid.as_str() == policy.as_str());
+        let of = |policy: Misfire| events.iter().filter(move |event| event.pid.as_str() == policy.as_str());
         assert_eq!(policies.map(|policy| of(policy).count()), [1, 0, 6]);
         let latest = occurrence_id(&id("fire_once_now"), start.plus(hours(5)));
         assert_eq!(of(Misfire::FireOnceNow).next().unwrap().id, latest, "the latest stands for all");
