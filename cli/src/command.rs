@@ -9,6 +9,7 @@ mod follow;
 mod groups;
 mod outbox;
 mod read;
+mod schedule;
 mod story;
 mod wait;
 
@@ -31,6 +32,7 @@ use follow::{SubscribeArgs, TailArgs};
 use groups::GroupsArgs;
 use outbox::OutboxArgs;
 use read::{ListArgs, LogArgs, StateArgs};
+use schedule::ScheduleArgs;
 use story::EventArgs;
 use wait::WaitArgs;
 
@@ -61,6 +63,9 @@ pub(crate) enum Command {
     Ls(ListArgs),
     /// Wait for the outcome of a process and print it, whether it has happened or comes yet
     Wait(WaitArgs),
+    /// Events that are published later, once or again and again
+    #[command(subcommand)]
+    Schedule(ScheduleArgs),
     /// Tell the story of an event: what it is and what became of it in each group
     Show(EventArgs),
     /// Say in one sentence for each group what an event waits for
@@ -108,6 +113,7 @@ impl Command {
             Self::State(args) => read::state(args, place, output).await,
             Self::Ls(args) => read::list(args, place, output).await,
             Self::Wait(args) => wait::run(args, place, output).await,
+            Self::Schedule(args) => schedule::run(args, place, output).await,
             Self::Show(args) => story::show(args, place, output).await,
             Self::Why(args) => story::why(args, place, output).await,
             Self::Groups(args) => groups::run(args, place, output).await,

@@ -1,6 +1,7 @@
 //! A spoke for one command, and what its errors mean for the exit code.
 
 use proto::Refusal;
+use spoke::schedule::ScheduleError;
 use spoke::{ConnectError, ListenError, PublishError, RequestError, Spoke, SpokeOptions, WaitError};
 
 use crate::failure::{Failure, Outcome};
@@ -43,6 +44,12 @@ impl From<ConnectError> for Failure {
 
 impl From<PublishError> for Failure {
     fn from(error: PublishError) -> Self {
+        if error.may_retry() { Self::try_again(error) } else { Self::failed(error) }
+    }
+}
+
+impl From<ScheduleError> for Failure {
+    fn from(error: ScheduleError) -> Self {
         if error.may_retry() { Self::try_again(error) } else { Self::failed(error) }
     }
 }

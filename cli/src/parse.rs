@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hub::OutboxPoll;
-use proto::{Cpid, Domain, Expected, Pid, Position, Start, Version};
+use proto::{Cpid, Domain, Expected, Pid, Position, Start, Timestamp, Version};
 
 /// `beginning`, `now` or a position.
 pub(crate) fn start(text: &str) -> Result<Start, String> {
@@ -66,6 +66,33 @@ pub(crate) fn span(text: &str) -> Result<(Duration, Duration), String> {
         Ok((first, longest))
     } else {
         Err("the first is longer than the longest".to_owned())
+    }
+}
+
+/// A moment, by itself or from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// This one.
+    At(Timestamp),
+    /// So long from now.
+    In(Duration),
+}
+
+impl Moment {
+    /// The moment, if it is `now`.
+    pub(crate) fn after(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(at) => at,
+            Self::In(span) => now.plus(span),
+        }
+    }
+}
+
+/// RFC 3339, or `+` and a [`duration`].
+pub(crate) fn moment(text: &str) -> Result<Moment, String> {
+    match text.strip_prefix('+') {
+        Some(rest) => duration(rest).map(Moment::In),
+        None => Timestamp::parse(text).map(Moment::At).map_err(|error| error.to_string()),
     }
 }
 
@@ -136,6 +163,12 @@ mod tests {
         }
         assert_eq!(span("1s..1s"), Ok((Duration::from_secs(1), Duration::from_secs(1))));
         assert!(span("2s..1s").is_err() && span("2s").is_err());
+    }
+
+    #[test]
+    fn a_moment_may_be_one_from_now() {
+        assert_eq!(duration("30d"), Ok(Duration::from_secs(30 * 86_400)));
+        assert!(moment("tomorrow").is_err());
     }
 
     #[test]

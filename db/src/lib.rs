@@ -40,7 +40,10 @@ pub use read::{
     Wanted,
 };
 pub use record::RecordError;
-pub use schedule::{Cancelled, Due, Schedule, ScheduleState, ScheduleWish, Scheduled, Which};
+pub use schedule::{
+    Cancelled, Due, Occurrence, Schedule, ScheduleState, ScheduleWish, Scheduled, SeriesState, SeriesStep,
+    SeriesWish, Shot, Stepped, Turn, Which,
+};
 pub use url::DatabaseUrl;
 pub use write::append::Append;
 pub use write::ceiling::Ceiling;
@@ -48,7 +51,9 @@ pub use write::chain::Effects;
 pub use write::commits::{Commits, Committed};
 pub use write::group::{Group, GroupId, GroupWish, Slot};
 pub use write::manage::{ChangedGroup, GroupAct, GroupChange, GroupPause, Swept};
+pub use write::pause::Altered;
+pub use write::pending::{PendingNews, PendingSchedules};
 pub use write::settlement::{
     ORPHANS, OrphanRun, Outcome, RUN_POSITIONS_MAX, Retry, Run, Settlements, SlotMove,
 };
-pub use write::writer::{FIRE_SCHEDULES_MAX, Writer, WriterOptions, WriterTasks};
+pub use write::writer::{FIRE_SCHEDULES_MAX, STEPS_MAX, Writer, WriterOptions, WriterTasks};

@@ -58,6 +58,14 @@ const MIGRATIONS: &[Migration] = &[
             include_str!("../../sql/mysql/migrations/0005_outbox.sql"),
         ),
     },
+    Migration {
+        version: 6,
+        name: "0006_series",
+        text: Statement::each(
+            include_str!("../../sql/sqlite/migrations/0006_series.sql"),
+            include_str!("../../sql/mysql/migrations/0006_series.sql"),
+        ),
+    },
 ];
 
 const CREATE: Statement = Statement::each(

@@ -3,13 +3,18 @@
 
 use std::sync::Arc;
 
-use eventflow_proto::chain::{Chain, Effect, Later, Which};
+use eventflow_proto::chain::{Chain, Effect, Later};
 use eventflow_proto::message::{Answer, Link, Offer, Request, Scope, Verdict, Wait};
 use eventflow_proto::read::{Query, Window};
+use eventflow_proto::recurrence::{Recurrence, Rule};
+use eventflow_proto::schedule::{
+    Recurring, ScheduleChange, ScheduleCursor, ScheduleQuery, ScheduleRequest, ScheduleScope, ScheduleWish,
+    When, Which,
+};
 use eventflow_proto::{
-    Attempt, Cpid, Data, Domain, Eid, Event, EventId, EventName, Expectation, Expected, GroupName,
+    Attempt, Cpid, CronText, Data, Domain, Eid, Event, EventId, EventName, Expectation, Expected, GroupName,
     ListenerId, Metadata, NameFilter, NewEvent, Order, Pid, Position, Refusal, ScheduleKey, ServiceName,
-    Start, Timestamp, Topic, Version,
+    Start, Timestamp, Topic, Version, ZoneName,
 };
 
 /// Decisions that are still to be made.
@@ -283,7 +288,7 @@ impl<'a> Choices<'a> {
 
     /// A request that is not about listeners.
     pub fn request(&mut self) -> Request {
-        match self.way(12) {
+        match self.way(13) {
             0..=2 => self.append(),
             3 => Request::Read(self.query()),
             4 => Request::Link(self.link()),
@@ -293,7 +298,57 @@ impl<'a> Choices<'a> {
             8 => Request::Group(self.group()),
             9 => Request::Wait(self.wait()),
             10 => Request::Manage(self.group_command()),
+            11 => Request::Schedule(self.schedule()),
             _ => Request::Story(self.event_id()),
+        }
+    }
+
+    fn which(&mut self) -> Which {
+        if self.yes() { Which::Id(self.event_id()) } else { Which::Key(self.schedule_key()) }
+    }
+
+    fn schedule_key(&mut self) -> ScheduleKey {
+        self.name(|text| ScheduleKey::parse(text).ok())
+    }
+
+    fn recurring(&mut self) -> Recurring {
+        let rule = match self.way(2) {
+            0 => Rule::Every { millis: self.number() },
+            _ => Rule::Cron {
+                expression: CronText::parse("0 3 * * *").expect("it is a text"),
+                zone: ZoneName::parse("UTC").expect("it is a name"),
+            },
+        };
+        let (end, jitter_ms) = (self.maybe(Self::time), self.small());
+        let recurrence = Recurrence { end, jitter_ms, ..Recurrence::new(rule) };
+        Recurring { start: self.time(), recurrence }
+    }
+
+    fn schedule(&mut self) -> ScheduleRequest {
+        match self.way(4) {
+            0 => {
+                let when = match self.way(2) {
+                    0 => When::At(self.time()),
+                    _ => When::Recurring(Box::new(self.recurring())),
+                };
+                let (event, key) = (self.new_event(), self.maybe(Self::schedule_key));
+                ScheduleRequest::Add(Box::new(ScheduleWish { event, when, key }))
+            }
+            1 => {
+                let change = match self.way(3) {
+                    0 => ScheduleChange::Cancel,
+                    1 => ScheduleChange::Pause,
+                    _ => ScheduleChange::Resume,
+                };
+                ScheduleRequest::Change { which: self.which(), change }
+            }
+            2 => ScheduleRequest::Show(self.which()),
+            _ => ScheduleRequest::List(ScheduleQuery {
+                scope: if self.yes() { ScheduleScope::Pending } else { ScheduleScope::All },
+                domain: self.maybe(Self::domain),
+                after: self.maybe(|choices| ScheduleCursor { due: choices.time(), id: choices.event_id() }),
+                limit: self.small(),
+            }),
         }
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use eventflow_proto::chain::Chained;
 use eventflow_proto::message::{Reply, Request, Welcome};
 use eventflow_proto::read::{More, Page};
+use eventflow_proto::schedule::{ScheduleReply, ScheduleRequest, Standing};
 use eventflow_proto::session::{
     FromHub, FromSpoke, HubSession, HubSessionConfig, Listen, RequestKey, SpokeSession, SpokeSessionConfig,
 };
@@ -189,6 +190,10 @@ impl World {
                 Ok(Reply::Chained(Chained::Committed(vec![appended(choices); chain.appends()])))
             }
             Request::Manage(_) => Ok(Reply::GroupStatus(choices.some(Choices::group_status))),
+            Request::Schedule(ScheduleRequest::List(_)) => {
+                Ok(Reply::Schedule(ScheduleReply::Listed(Vec::new())))
+            }
+            Request::Schedule(_) => Ok(Reply::Schedule(ScheduleReply::Changed(Standing::Unknown))),
         };
         self.hub.reply(id, outcome);
     }

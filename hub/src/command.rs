@@ -8,6 +8,7 @@ mod chain;
 mod inspect;
 mod manage;
 mod read;
+mod schedule;
 mod wait;
 
 use std::sync::Arc;
@@ -32,6 +33,8 @@ pub(crate) struct Commands {
     pub(crate) metrics: Metrics,
     /// Turns of waits to look into the tables.
     looks: Arc<Semaphore>,
+    /// Turns of lists of schedules to be read.
+    lists: Arc<Semaphore>,
 }
 
 /// Who asks.
@@ -51,7 +54,9 @@ impl Commands {
         clock: Clock,
         metrics: Metrics,
     ) -> Self {
-        Self { writer, reader, dispatcher, clock, metrics, looks: Arc::new(Semaphore::new(wait::LOOKS_MAX)) }
+        let looks = Arc::new(Semaphore::new(wait::LOOKS_MAX));
+        let lists = Arc::new(Semaphore::new(schedule::LISTS_MAX));
+        Self { writer, reader, dispatcher, clock, metrics, looks, lists }
     }
 
     /// Does what `caller` asks for.
@@ -82,6 +87,7 @@ impl Commands {
             Request::Wait(wait) => self.wait(wait).await,
             Request::Chain(chain) => self.chain(&caller, *chain).await.await,
             Request::Manage(command) => self.manage(&caller, command).await,
+            Request::Schedule(request) => self.schedule(&caller, request).await,
         }
     }
 

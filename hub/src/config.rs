@@ -29,6 +29,9 @@ pub struct HubConfig {
     pub drain: Duration,
     /// How failing deliveries are tried again.
     pub rules: Rules,
+    /// The lateness from which an occurrence of a recurring schedule counts as missed, so that its misfire
+    /// policy decides about it.
+    pub schedule_grace: Duration,
     /// What happens when the dispatcher is stuck, which is a fault of the hub.
     pub on_stall: OnStall,
     /// Silence after which either end of a connection pings.
@@ -99,6 +102,7 @@ impl HubConfig {
             local_enrolment: true,
             drain: Duration::from_secs(10),
             rules: Rules::default(),
+            schedule_grace: Duration::from_secs(60),
             on_stall: OnStall::default(),
             keep_alive: Duration::from_secs(20),
             limits: ConnectionLimits::default(),

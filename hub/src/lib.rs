@@ -17,6 +17,7 @@ mod connection;
 mod dispatch;
 mod listener;
 mod refuse;
+mod schedule;
 
 mod data_folder;
 mod enrol;
@@ -37,3 +38,5 @@ pub use error::HubError;
 pub use identity::IdentityError;
 pub use passphrase::{PASSPHRASE_FILE_VARIABLE, PASSPHRASE_VARIABLE, PassphraseError, PassphraseSource};
 pub use run::{Ready, Stopped, run};
+#[cfg(feature = "simulation")]
+pub use schedule::SteppedSchedules;

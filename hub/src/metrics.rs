@@ -65,6 +65,15 @@ struct OutboxCounts {
     waited_ms: AtomicU64,
 }
 
+/// What comes of schedules.
+#[derive(Debug, Default)]
+struct ScheduleCounts {
+    held: AtomicU64,
+    reads: AtomicU64,
+    lateness: Histogram<{ WAIT_BOUNDS.len() }>,
+    failed: AtomicU64,
+}
+
 /// All that one hub counts; clones count together.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Metrics(Arc<Counts>);
@@ -91,6 +100,7 @@ struct Counts {
     outbox: OutboxCounts,
     lag: Figures,
     age_ms: Figures,
+    schedules: ScheduleCounts,
 }
 
 /// One figure a group.
@@ -184,6 +194,27 @@ impl Metrics {
         self.0.outbox.waited_ms.store(millis, Ordering::Relaxed);
     }
 
+    /// So many schedules are due soon.
+    pub(crate) fn set_schedules_held(&self, held: usize) {
+        self.0.schedules.held.store(u64::try_from(held).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// The tables are read for what is due soon.
+    pub(crate) fn schedules_read(&self) {
+        add(&self.0.schedules.reads, 1);
+    }
+
+    /// A schedule was fired so long after it was due.
+    pub(crate) fn schedule_fired(&self, late: Duration) {
+        let micros = u64::try_from(late.as_micros()).unwrap_or(u64::MAX);
+        self.0.schedules.lateness.observe(&WAIT_BOUNDS, micros);
+    }
+
+    /// So many schedules failed for good.
+    pub(crate) fn schedules_failed(&self, failed: usize) {
+        add(&self.0.schedules.failed, failed as u64);
+    }
+
     /// So many deliveries are with members now.
     pub(crate) fn set_in_flight(&self, deliveries: u64) {
         self.0.in_flight.store(deliveries, Ordering::Relaxed);
@@ -269,6 +300,7 @@ impl Metrics {
             1_000,
             &groups(&counts.age_ms),
         );
+        page.schedules(&counts.schedules);
         page.0
     }
 }
@@ -369,6 +401,14 @@ impl Page {
         let sum = fraction(histogram.sum.load(Ordering::Relaxed), unit);
         writeln!(self.0, "eventflow_{name}_bucket{{le=\"+Inf\"}} {total}").ok();
         writeln!(self.0, "eventflow_{name}_sum {sum}\neventflow_{name}_count {total}").ok();
+    }
+
+    fn schedules(&mut self, counts: &ScheduleCounts) {
+        self.gauge("schedules_held", "Schedules that are due soon, in memory.", &counts.held);
+        self.counter("schedule_reads_total", "Reads of what is due soon.", &counts.reads);
+        let late = "Time from due to fired; its count is that of all fired.";
+        self.histogram("schedule_lateness_seconds", late, &WAIT_BOUNDS, 1_000_000, &counts.lateness);
+        self.counter("schedules_failed_total", "Schedules that failed for good.", &counts.failed);
     }
 
     fn groups(&mut self, name: &str, help: &str, unit: u32, figures: &BTreeMap<(GroupName, Domain), u64>) {

@@ -30,7 +30,8 @@ use crate::journal::Notes;
 use crate::listener::Door;
 use crate::metrics::Metrics;
 use crate::outbox::OutboxTask;
-use crate::{enrol, health, passphrase};
+use crate::schedule::ScheduleTask;
+use crate::{enrol, health, passphrase, schedule};
 
 /// How long a hub counts as alive without renewing its lease.
 const LEASE: Duration = Duration::from_secs(5);
@@ -105,14 +106,23 @@ struct Starting {
     clock: Clock,
 }
 
+/// Tasks that stand before there is a door.
+struct Tasks {
+    writer: JoinSet<()>,
+    dispatcher: DispatchTask,
+    schedules: Option<ScheduleTask>,
+}
+
 /// The tasks of a running hub and what ends each.
 struct Running {
     writer: JoinSet<()>,
     dispatcher: JoinSet<LeftBehind>,
+    schedules: JoinSet<()>,
     door: JoinSet<()>,
     rest: JoinSet<()>,
     writer_stop: CancellationToken,
     dispatch_stop: CancellationToken,
+    schedules_stop: CancellationToken,
     closing: CancellationToken,
     going: CancellationToken,
     connections_stop: CancellationToken,
@@ -145,6 +155,7 @@ impl Starting {
             lost = running.lease_lost.wait_for(Option::is_some) => lost.ok().and_then(|lost| lost.clone()),
             _ = running.writer.join_next() => Some("the writer has ended".to_owned()),
             _ = running.dispatcher.join_next() => Some("the dispatcher has ended".to_owned()),
+            _ = running.schedules.join_next() => Some("the firing of schedules has ended".to_owned()),
         };
         let stopped = running.stop(self.config.drain).await;
         if let Err(error) = self.database.hubs().quit(&self.hub).await {
@@ -162,7 +173,8 @@ impl Starting {
         let writer_stop = CancellationToken::new();
         let options = WriterOptions { hub: self.hub.clone(), stop: writer_stop.clone() };
         let mut writing = JoinSet::new();
-        let (writer, commits) = start_writer(self.database.clone(), options, &mut writing).await?;
+        let (writer, mut commits) = start_writer(self.database.clone(), options, &mut writing).await?;
+        let pending = commits.pending_schedules();
         let reader = self.database.reader();
         let parts = Parts {
             writer: writer.clone(),
@@ -174,8 +186,19 @@ impl Starting {
             on_stall: self.config.on_stall,
         };
         let (dispatcher, task) = dispatch::start(parts).await.map_err(HubError::Database)?;
-        let commands = Commands::new(writer.clone(), reader, dispatcher, self.clock, metrics);
-        self.spawn(listener, health, commands, writing, writer_stop, task).await
+        let schedules = schedule::Parts {
+            firing: schedule::Firing {
+                writer: writer.clone(),
+                reader: reader.clone(),
+                grace: self.config.schedule_grace,
+            },
+            clock: self.clock,
+            metrics: metrics.clone(),
+        };
+        let schedules = pending.map(|pending| schedule::start(schedules, pending));
+        let commands = Commands::new(writer, reader, dispatcher, self.clock, metrics);
+        let tasks = Tasks { writer: writing, dispatcher: task, schedules };
+        self.spawn(listener, health, commands, tasks, writer_stop).await
     }
 
     async fn spawn(
@@ -183,20 +206,21 @@ impl Starting {
         listener: TcpListener,
         health: Option<TcpListener>,
         commands: Commands,
-        writer: JoinSet<()>,
+        tasks: Tasks,
         writer_stop: CancellationToken,
-        task: DispatchTask,
     ) -> Result<Running, HubError> {
         let head = commands.reader.head().await.map_err(crate::refuse::read).map_err(HubError::Database)?;
         let (lease_says, lease_lost) = watch::channel(None);
         let (readiness, ready) = watch::channel(Readiness::Ready);
         let mut running = Running {
-            writer,
+            writer: tasks.writer,
             dispatcher: JoinSet::new(),
+            schedules: JoinSet::new(),
             door: JoinSet::new(),
             rest: JoinSet::new(),
             writer_stop,
             dispatch_stop: CancellationToken::new(),
+            schedules_stop: CancellationToken::new(),
             closing: CancellationToken::new(),
             going: CancellationToken::new(),
             connections_stop: CancellationToken::new(),
@@ -204,7 +228,10 @@ impl Starting {
             lease_lost,
             readiness,
         };
-        running.dispatcher.spawn(task.run(running.dispatch_stop.clone(), self.config.drain));
+        running.dispatcher.spawn(tasks.dispatcher.run(running.dispatch_stop.clone(), self.config.drain));
+        if let Some(schedules) = tasks.schedules {
+            running.schedules.spawn(schedules.run(running.schedules_stop.clone()));
+        }
         let (notes, write_notes) = Notes::new(self.database.journal());
         running.rest.spawn(write_notes);
         notes.note(self.hub.as_str(), "hub started");
@@ -265,6 +292,7 @@ impl Running {
         self.readiness.send_replace(Readiness::stopping());
         self.closing.cancel();
         self.going.cancel();
+        self.schedules_stop.cancel();
         self.dispatch_stop.cancel();
         let left = timeout(drain + STEP_WITHIN, self.dispatcher.join_next()).await;
         let LeftBehind { unanswered, stalls } = match left {
@@ -277,6 +305,7 @@ impl Running {
         };
         self.connections_stop.cancel();
         step("connections", &mut self.door).await;
+        step("the firing of schedules", &mut self.schedules).await;
         self.writer_stop.cancel();
         step("the writer", &mut self.writer).await;
         self.rest_stop.cancel();

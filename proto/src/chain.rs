@@ -10,6 +10,7 @@ use crate::filter::Expectation;
 use crate::message::{Appended, Link};
 use crate::name::{EventId, GroupName, ScheduleKey};
 use crate::number::{Attempt, ListenerId, Position, Timestamp};
+use crate::schedule::Which;
 
 /// The ack of one delivery, and what takes effect with it.
 #[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
@@ -50,15 +51,6 @@ pub struct Later {
     pub due: Timestamp,
     /// What it can be cancelled by, and what it takes the place of.
     pub key: Option<ScheduleKey>,
-}
-
-/// Which schedule is meant.
-#[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
-pub enum Which {
-    /// The one of the event with this id.
-    Id(EventId),
-    /// The newest one with this key.
-    Key(ScheduleKey),
 }
 
 /// What came of a chain that was not refused.

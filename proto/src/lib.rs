@@ -21,6 +21,7 @@ pub mod read;
 pub mod recurrence;
 pub mod refusal;
 pub mod report;
+pub mod schedule;
 pub mod wire;
 
 pub mod session;

@@ -73,6 +73,9 @@ pub const PAGE_EVENTS_MAX: u32 = 1_000;
 /// Bytes after which a page ends early. A page holds at least one event, whatever its size.
 pub const PAGE_BYTES_MAX: usize = 512 * 1024;
 
+/// Schedules of one page of a list. A larger wish is cut to it. They come without their data.
+pub const SCHEDULES_PER_PAGE_MAX: u32 = 200;
+
 /// Characters of a reason that a peer gives. Longer is cut.
 pub const REASON_CHARS_MAX: usize = 512;
 

@@ -15,6 +15,7 @@ use crate::number::{Attempt, ListenerId, Position, RequestId, Timestamp, Version
 use crate::read::{Page, Query};
 use crate::refusal::Refusal;
 use crate::report::{EventStory, GroupReport};
+use crate::schedule::{ScheduleReply, ScheduleRequest};
 
 /// The protocol version that this crate speaks.
 pub const PROTOCOL_VERSION: u16 = 1;
@@ -115,6 +116,8 @@ pub enum Request {
     /// Tells of groups or changes them. Answered by [`Reply::GroupStatus`] when the change is durable
     /// and in force; of many groups, with the first of them.
     Manage(GroupCommand),
+    /// Something about schedules. Answered by [`Reply::Schedule`].
+    Schedule(ScheduleRequest),
 }
 
 /// A wish to be told of the first event of a process that has one of some names.
@@ -349,6 +352,8 @@ pub enum Reply {
     Chained(Chained),
     /// How groups stand. After a removal: how they stood.
     GroupStatus(Vec<GroupStatus>),
+    /// What came of a request about schedules.
+    Schedule(ScheduleReply),
 }
 
 /// Where an appended event is.

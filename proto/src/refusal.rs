@@ -8,14 +8,12 @@ use crate::number::{Position, Version};
 #[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The id is taken by an event with other content.
-    #[error(
-        "event {id} is stored already at position {position} with other content; give this one an id of its own"
-    )]
+    /// The id is taken by an event with other content, or by a schedule for one.
+    #[error("{}", conflict(id, *position))]
     Conflict {
         /// The id.
         id: EventId,
-        /// Where its event is.
+        /// Where its event is; 0 if it is scheduled and not in the log (yet).
         position: Position,
     },
     /// An eventlog is not as expected.
@@ -69,4 +67,27 @@ pub enum Refusal {
     /// The hub is stopping. Ask another one, or again after the reconnect.
     #[error("the hub is stopping; the spoke will connect again and ask again")]
     Stopping,
+}
+
+fn conflict(id: &EventId, position: Position) -> String {
+    let taken = match position {
+        Position(0) => "is scheduled already".to_owned(),
+        position => format!("is stored already at position {position}"),
+    };
+    format!("event {id} {taken} with other content; give this one an id of its own")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_conflict_with_a_schedule_does_not_name_a_position_that_is_none() {
+        let conflict = |position| {
+            let id = EventId::parse("e").unwrap();
+            Refusal::Conflict { id, position: Position(position) }.to_string()
+        };
+        assert!(conflict(0).starts_with("event e is scheduled already with other content"));
+        assert!(conflict(7).starts_with("event e is stored already at position 7 with other content"));
+    }
 }

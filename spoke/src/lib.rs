@@ -60,6 +60,7 @@ mod change;
 mod group;
 mod listing;
 mod read;
+pub mod schedule;
 mod wait;
 
 mod consumer;
@@ -100,7 +101,8 @@ pub use subscription::{EventStream, Subscription, Told};
 pub use wait::{PublishAndWait, Wait, WaitError};
 
 /// The words of the protocol that this crate's methods speak in.
-pub use proto::chain::{Which, child_id};
+pub use proto::chain::child_id;
+pub use proto::schedule::Which;
 pub use proto::group::{
     GroupMember, GroupPart, GroupSettings, GroupStatus, MembersFate, OldestUnsettled, ParkPolicy, Pause,
     PausedPid, SettingsChange,
@@ -109,7 +111,7 @@ pub use proto::message::{Appended, Link, Stored, Welcome};
 pub use proto::read::More;
 pub use proto::report::{DeliveryState, DeliveryStory, EventStory, GroupReport};
 pub use proto::{
-    Attempt, Cpid, Data, Domain, Eid, Event, EventError, EventId, EventName, Expected, GroupName, HubId,
-    Metadata, NameError, NewEvent, Order, Pid, Position, Priority, ProjectionName, Refusal, ScheduleKey,
-    ServiceName, Start, Timestamp, TimestampError, Version,
+    Attempt, Cpid, CronText, Data, Domain, Eid, Event, EventError, EventId, EventName, Expected, GroupName,
+    HubId, Metadata, NameError, NewEvent, Order, Pid, Position, Priority, ProjectionName, Refusal,
+    ScheduleKey, ServiceName, Start, Timestamp, TimestampError, Version, ZoneName,
 };

@@ -53,7 +53,12 @@ impl<T: Send + 'static> Listing<T> {
             };
             Ok(Some((items, rest)))
         });
-        let items = pages.map(|page: Result<Vec<T>, RequestError>| {
+        Self::of_pages(pages)
+    }
+
+    /// What comes in pages until there are no more.
+    pub(crate) fn of_pages(pages: impl Stream<Item = Result<Vec<T>, RequestError>> + Send + 'static) -> Self {
+        let items = pages.map(|page| {
             let (items, error) = match page {
                 Ok(items) => (items, None),
                 Err(error) => (Vec::new(), Some(error)),

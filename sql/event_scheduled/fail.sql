@@ -1,2 +1,3 @@
-UPDATE event_scheduled SET pending = NULL, active_key = NULL, executed = ?, failed = ?, reason = ?
-WHERE pending IS NOT NULL AND id = ?
+UPDATE event_scheduled SET
+  pending = NULL, paused = NULL, active_key = NULL, executed = ?, failed = ?, reason = ?
+WHERE executed IS NULL AND id = ?

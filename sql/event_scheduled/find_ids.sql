@@ -1,6 +1,7 @@
 SELECT id, schedule_key, due, digest, created, pending, cancelled, position, reason,
        OCTET_LENGTH(data) + COALESCE(OCTET_LENGTH(metadata), 0)
-       + COALESCE(OCTET_LENGTH(eids), 0) + COALESCE(OCTET_LENGTH(cpids), 0)
+       + COALESCE(OCTET_LENGTH(eids), 0) + COALESCE(OCTET_LENGTH(cpids), 0),
+       executed, failed, paused, series, occurrence, recurrence
 FROM event_scheduled
 WHERE id IN (
 -- each row, joined by ,

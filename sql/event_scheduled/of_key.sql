@@ -1,5 +1,6 @@
 SELECT id, schedule_key, due, pending, domain, pid, name, rid, publisher, timestamp, metadata, data,
-       eids, cpids, digest, created, success, cancelled, failed, position, reason
+       eids, cpids, digest, created, success, cancelled, failed, position, reason,
+       executed, paused, series, occurrence, recurrence
 FROM event_scheduled
 WHERE schedule_key = ?
 ORDER BY schedule_key DESC, created DESC

@@ -21,5 +21,6 @@ mod outbox;
 mod plans;
 mod process;
 mod projection;
+mod schedule;
 mod tidy;
 mod waiting;

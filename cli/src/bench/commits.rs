@@ -27,18 +27,11 @@ pub(super) struct Commits {
 impl Commits {
     /// Asks the hub whose metrics are served at `address`.
     pub(super) async fn of(address: SocketAddr) -> Outcome<Self> {
-        let page = timeout(ANSWER_WITHIN, fetch(address)).await;
-        let page = page.map_err(Failure::failed)?.map_err(|error| {
-            Failure::failed(format_args!("the hub's metrics at {address} cannot be read: {error}"))
-        })?;
-        Ok(Self::parse(&page))
+        Ok(Self::parse(&page(address).await?))
     }
 
     fn parse(page: &str) -> Self {
-        let value = |name| {
-            let line = page.lines().find_map(|line: &str| line.strip_prefix(name)?.strip_prefix(' '));
-            line.and_then(|value| value.trim().parse().ok()).unwrap_or_default()
-        };
+        let value = |name| value(page, name);
         Self { count: value("eventflow_batch_events_count"), events: value("eventflow_batch_events_sum") }
     }
 
@@ -46,6 +39,20 @@ impl Commits {
     pub(super) fn mean_since(self, before: Self) -> f64 {
         (self.events - before.events) / (self.count - before.count).max(1.0)
     }
+}
+
+/// The metrics page that is served at `address`.
+pub(super) async fn page(address: SocketAddr) -> Outcome<String> {
+    let page = timeout(ANSWER_WITHIN, fetch(address)).await;
+    page.map_err(Failure::failed)?.map_err(|error| {
+        Failure::failed(format_args!("the hub's metrics at {address} cannot be read: {error}"))
+    })
+}
+
+/// The value of one metric of `page`; 0 if it has none.
+pub(super) fn value(page: &str, name: &str) -> f64 {
+    let line = page.lines().find_map(|line: &str| line.strip_prefix(name)?.strip_prefix(' '));
+    line.and_then(|value| value.trim().parse().ok()).unwrap_or_default()
 }
 
 async fn fetch(address: SocketAddr) -> std::io::Result<String> {

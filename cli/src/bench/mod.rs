@@ -11,6 +11,7 @@ mod latency;
 mod load;
 mod process;
 mod report;
+mod schedules;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,7 +20,6 @@ use clap::Args;
 use db::{Database, DatabaseUrl};
 use hub::HubConfig;
 use indicatif::ProgressBar;
-use proto::Position;
 use tokio::time::Instant;
 
 use crate::failure::{Failure, Outcome};
@@ -56,6 +56,10 @@ pub(crate) struct BenchArgs {
     /// How long that rate is kept up
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = parse::seconds)]
     lasting: Duration,
+    /// Measure schedules in place of all that: with N of them pending, what the hub costs while nothing is
+    /// due, and how late it fires 10,000 within 10 s and --rate a second
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    schedules: Option<u64>,
 }
 
 const AFTER_HELP: &str = "\
@@ -109,13 +113,21 @@ pub(crate) async fn run(args: BenchArgs, place: &Place, output: &mut Output) -> 
     };
     let database = Database::open(&url).await?;
     database.migrate().await?;
-    let events = database.reader().head().await.map_err(Failure::failed)?.position;
-    if events != Position(0) {
-        return Err(Failure::failed(format_args!(
-            "{url} has {events} events; name a database without any: if it is missing, it is made"
-        )));
-    }
+    schedules::check_empty(&database, &url.to_string()).await?;
     database.close().await;
+    if let Some(pending) = args.schedules {
+        let database = match &place.database {
+            Some(url) => url.clone(),
+            None => format!("sqlite:{}", folder.path().join("eventflow.db").display()),
+        };
+        let (rate, lasting) = (args.rate, args.lasting);
+        let plan = schedules::Plan { pending, rate, lasting, database, folder: folder.path() };
+        let progress = progress::bar(None);
+        progress.enable_steady_tick(Duration::from_millis(200));
+        let found = schedules::measure(&plan, |what| progress.set_message(what)).await;
+        progress.finish_and_clear();
+        return output.show(&found?);
+    }
     let beside = Database::open(&url.beside("_ceiling")).await?;
     beside.migrate().await?;
     let progress = progress::bar(None);

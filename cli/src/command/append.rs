@@ -114,7 +114,7 @@ pub(crate) async fn run(args: AppendArgs, offered: Offered, place: &Place, outpu
 }
 
 /// `--data` is the data folder for every command, but who publishes may well think of the event's.
-fn refuse_facts_as_folder(place: &Place) -> Outcome {
+pub(super) fn refuse_facts_as_folder(place: &Place) -> Outcome {
     match place.data.as_ref().and_then(|folder| folder.to_str()) {
         Some(text) if text == "-" || text.starts_with(['{', '[', '"', '@']) => Err(Failure::usage(
             "--data names the data folder; write the event's data after its name, without an option",
@@ -151,7 +151,7 @@ impl AppendArgs {
 }
 
 /// The data that `text` is or names.
-fn read_data(text: &str) -> Outcome<Data> {
+pub(super) fn read_data(text: &str) -> Outcome<Data> {
     let json = match text.strip_prefix('@') {
         Some(path) => {
             let file = std::fs::File::open(path);

@@ -55,6 +55,9 @@ pub(crate) struct HubArgs {
     outbox_poll: Option<OutboxPoll>,
     #[command(flatten)]
     rules: RuleArgs,
+    /// The lateness from which an occurrence of a recurring schedule counts as missed [default: 60]
+    #[arg(long, value_name = "SECONDS", env = "EVENTFLOW_SCHEDULE_GRACE", hide_env_values = true, value_parser = parse::seconds)]
+    schedule_grace: Option<Duration>,
     /// What to do when the dispatcher is stuck, which is a fault of the hub: report, or end and be
     /// started again by whoever watches it [default: report]
     #[arg(long, value_name = "WHAT", env = "EVENTFLOW_ON_STALL", hide_env_values = true, value_parser = on_stall)]
@@ -223,6 +226,10 @@ impl HubArgs {
             },
             drain: choice.choose("drain", self.drain, || Ok(default.drain), &SECONDS)?,
             rules: self.rules.settle(&mut choice, default.rules)?,
+            schedule_grace: {
+                let otherwise = || Ok(default.schedule_grace);
+                choice.choose("schedule-grace", self.schedule_grace, otherwise, &SECONDS)?
+            },
             on_stall: choice.choose("on-stall", self.on_stall, || Ok(default.on_stall), &ON_STALL)?,
             keep_alive: choice.choose("keep-alive", self.keep_alive, || Ok(default.keep_alive), &SECONDS)?,
             limits: self.limits.settle(&mut choice, default.limits)?,

@@ -67,6 +67,27 @@ impl Reader {
         Ok(row.map(|row| row.schedule()).transpose()?)
     }
 
+    /// Those of `ids` (at most [`PAGE_EVENTS_MAX`]) that are schedules, in any order.
+    ///
+    /// # Errors
+    /// [`ReadError`]; nothing is lost by asking again.
+    pub async fn schedules_of(&self, ids: &[EventId]) -> Result<Vec<Schedule>, ReadError> {
+        let mut found = Vec::with_capacity(ids.len());
+        let mut rest = ids.get(..PAGE_EVENTS_MAX as usize).unwrap_or(ids);
+        while let Some(last) = rest.last() {
+            let (statement, size) = OF_IDS.for_at_least(rest.len());
+            let (part, others) = rest.split_at(size.min(rest.len()));
+            // Repeating the last id fills up the size, and finds nothing twice.
+            let mut values: Vec<_> = part.iter().map(|id| Value::Text(id.as_str())).collect();
+            values.resize(size, Value::Text(last.as_str()));
+            for row in self.pools.rows(&statement, &values).await? {
+                found.push(ScheduleRow(row).schedule()?);
+            }
+            rest = others;
+        }
+        Ok(found)
+    }
+
     /// The schedules after `after`, all or only the pending ones, of all domains or one, by time and
     /// id: at most `limit` (and [`PAGE_EVENTS_MAX`]) of them and about [`PAGE_BYTES_MAX`] bytes, but
     /// always one if there is one. None means that there are no more.

@@ -5,11 +5,14 @@
 //! when that is; [`crate::Writer`] does it.
 
 mod row;
+mod series;
 
 use proto::message::Stored;
 use proto::{EventId, NewEvent, Position, ScheduleKey, ServiceName, Timestamp};
 
+pub use proto::schedule::Which;
 pub(crate) use row::ScheduleRow;
+pub use series::{Occurrence, SeriesState, SeriesStep, SeriesWish, Stepped, Turn};
 
 /// An event that is to be published later.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,15 +40,6 @@ pub struct Scheduled {
     pub replaced: Option<EventId>,
 }
 
-/// Which schedule is meant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Which {
-    /// The one that appends the event with this id.
-    Id(EventId),
-    /// The newest one with this key.
-    Key(ScheduleKey),
-}
-
 /// What became of a cancellation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cancelled {
@@ -61,8 +55,39 @@ pub enum Cancelled {
         /// Why.
         reason: String,
     },
+    /// The series had come to its end before.
+    Ended,
     /// There is no such schedule.
     Unknown,
+}
+
+/// What came of one schedule that was to be fired.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shot {
+    /// Its event is in the log.
+    Fired {
+        /// Where.
+        position: Position,
+    },
+    /// It is an occurrence of a series: it is pending until [`crate::Writer::step`] fires it.
+    Recurring,
+    /// It was not pending (any more): it was fired before, cancelled, paused, or never was.
+    Gone,
+    /// It cannot be fired, now or later, and is marked so.
+    Failed,
+    /// The database refuses its event. It stays pending and is in nobody's way.
+    Refused,
+}
+
+impl Shot {
+    /// Where the event is, if it is in the log.
+    #[must_use]
+    pub fn position(&self) -> Option<Position> {
+        match self {
+            Self::Fired { position } => Some(*position),
+            Self::Recurring | Self::Gone | Self::Failed | Self::Refused => None,
+        }
+    }
 }
 
 /// What has become of a schedule.
@@ -77,10 +102,17 @@ pub enum ScheduleState {
         /// Where the event is.
         position: Position,
     },
-    /// It was cancelled or replaced.
+    /// It waits to be resumed.
+    Paused {
+        /// Since when.
+        at: Timestamp,
+    },
+    /// It was cancelled, replaced, or passed over as its series' policy says.
     Cancelled {
         /// When.
         at: Timestamp,
+        /// Why, where that was recorded.
+        reason: Option<String>,
     },
     /// Its event cannot be appended.
     Failed {
@@ -88,6 +120,13 @@ pub enum ScheduleState {
         at: Timestamp,
         /// Why.
         reason: String,
+    },
+    /// A series that goes on.
+    Recurring,
+    /// A series that has come to its end.
+    Ended {
+        /// When.
+        at: Timestamp,
     },
 }
 
@@ -109,6 +148,10 @@ pub struct Schedule {
     pub created: Timestamp,
     /// What has become of it.
     pub state: ScheduleState,
+    /// The series that it is an occurrence of.
+    pub series: Option<EventId>,
+    /// What it recurs by, if it is a series itself.
+    pub recurring: Option<SeriesState>,
 }
 
 /// When a schedule is due; ordered by time, then id.

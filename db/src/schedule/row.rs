@@ -2,9 +2,11 @@
 //!
 //! Every statement that is read here names the same columns in the same order.
 
-use proto::{Cpid, Data, Domain, Eid, EventId, EventName, Metadata, NewEvent, Pid, ScheduleKey, ServiceName};
+use proto::{
+    Cpid, Data, Domain, Eid, EventId, EventName, Metadata, NewEvent, Pid, Position, ScheduleKey, ServiceName,
+};
 
-use super::{Schedule, ScheduleState};
+use super::{Schedule, ScheduleState, SeriesState};
 use crate::row::{Row, RowError};
 
 const ID: usize = 0;
@@ -28,6 +30,11 @@ const CANCELLED: usize = 17;
 const FAILED: usize = 18;
 const POSITION: usize = 19;
 const REASON: usize = 20;
+const EXECUTED: usize = 21;
+const PAUSED: usize = 22;
+const SERIES: usize = 23;
+const OCCURRENCE: usize = 24;
+const RECURRENCE: usize = 25;
 
 /// One row of `event_scheduled`, not decoded further than it has been asked.
 pub(crate) struct ScheduleRow(pub(crate) Row);
@@ -62,6 +69,8 @@ impl ScheduleRow {
             publisher: row.name(PUBLISHER, ServiceName::parse)?,
             created: row.timestamp(CREATED)?,
             state: state(row)?,
+            series: row.name_or_null(SERIES, EventId::parse)?,
+            recurring: series(row)?,
         })
     }
 
@@ -81,15 +90,34 @@ impl ScheduleRow {
     }
 }
 
+/// What the row of a series has besides.
+fn series(row: &Row) -> Result<Option<SeriesState>, RowError> {
+    let Some(recurrence) = row.text_or_null(RECURRENCE)? else { return Ok(None) };
+    let last = row.integer_or_null(POSITION)?.map(|position| Position(position.cast_unsigned()));
+    Ok(Some(SeriesState { recurrence, occurrence: row.timestamp(OCCURRENCE)?, last }))
+}
+
 fn state(row: &Row) -> Result<ScheduleState, RowError> {
-    if row.integer_or_null(PENDING)?.is_some() {
-        return Ok(ScheduleState::Pending);
+    let recurs = row.text_or_null(RECURRENCE)?.is_some();
+    if row.integer_or_null(EXECUTED)?.is_none() {
+        if let Some(at) = row.timestamp_or_null(PAUSED)? {
+            return Ok(ScheduleState::Paused { at });
+        }
+        if row.integer_or_null(PENDING)?.is_some() {
+            return Ok(ScheduleState::Pending);
+        }
+        if recurs {
+            return Ok(ScheduleState::Recurring);
+        }
+    }
+    if let Some(at) = row.timestamp_or_null(SUCCESS)?.filter(|_| recurs) {
+        return Ok(ScheduleState::Ended { at });
     }
     if let Some(at) = row.timestamp_or_null(SUCCESS)? {
         return Ok(ScheduleState::Fired { at, position: row.position(POSITION)? });
     }
     if let Some(at) = row.timestamp_or_null(CANCELLED)? {
-        return Ok(ScheduleState::Cancelled { at });
+        return Ok(ScheduleState::Cancelled { at, reason: row.text_or_null(REASON)? });
     }
     let reason = row.text_or_null(REASON)?.unwrap_or_default();
     Ok(ScheduleState::Failed { at: row.timestamp(FAILED)?, reason })

@@ -84,7 +84,7 @@ impl Batch {
                 self.settled = settled;
                 self.orphans.push(Asked::new(work, answer));
             }
-            Command::Schedule(work, answer, permit) if work.key.is_none() => {
+            Command::Schedule(work, answer, permit) if work.is_alone() => {
                 let (events, bytes) = (self.events + 1, self.bytes + work.bytes);
                 let full = events > BATCH_EVENTS_MAX || bytes > BATCH_BYTES_MAX;
                 if full && !self.schedules.is_empty() {

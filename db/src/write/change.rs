@@ -14,11 +14,13 @@ use tracing::warn;
 use crate::database::reason;
 use crate::error::WriteError;
 use crate::failure::{Failure, classify};
+use crate::schedule::Due;
 use crate::statement::Statement;
 use crate::write::decide::Eventlog;
 use crate::write::group::{Group, GroupWish};
 use crate::write::log::{Log, Trouble};
 use crate::write::manage::Sweep;
+use crate::write::pause::AlterOne;
 use crate::write::schedules::Cancellation;
 use crate::write::session::Session;
 use crate::write::task::{Task, Tries};
@@ -137,16 +139,39 @@ impl Task {
             Command::DeleteEventlog(domain, pid, answer) => {
                 self.delete(answer, &Eventlog { domain, pid }).await;
             }
-            Command::Schedule(planned, answer, _bytes) => drop(answer.send(self.alone(&planned).await)),
+            Command::Schedule(planned, answer, _bytes) => {
+                let outcome = self.alone(&planned).await;
+                self.tell_pending(&outcome, |_| Some(planned.pending()));
+                let _ = answer.send(outcome);
+            }
             Command::Cancel(which, now, answer) => {
                 let cancellation = Cancellation { which, now };
                 drop(answer.send(self.alone(&cancellation).await));
             }
             Command::Chain(chain, answer, _bytes) => drop(answer.send(self.chain(&chain).await)),
+            Command::Alter(which, alteration, answer) => {
+                let outcome = self.alone(&AlterOne { which, alteration }).await;
+                self.tell_pending(&outcome, |altered| altered.pending.clone());
+                let _ = answer.send(outcome);
+            }
+            Command::Step(steps, now, answer) => drop(answer.send(self.step(&steps, now).await)),
             Command::Fire(ids, now, answer) => drop(answer.send(self.fire(&ids, now).await)),
             Command::Drain(rows, now, answer) => drop(answer.send(self.drain(&rows, now).await)),
             // A batch takes these.
             Command::Append(..) | Command::Settle(..) | Command::Orphans(..) => {}
+        }
+    }
+
+    /// Tells what became pending by a change; after one of unknown outcome, that something may have.
+    fn tell_pending<T>(&self, outcome: &Result<T, WriteError>, pending: impl FnOnce(&T) -> Option<Due>) {
+        match outcome {
+            Ok(done) => {
+                if let Some(due) = pending(done) {
+                    self.telling.schedules.pending(due);
+                }
+            }
+            Err(WriteError::Refused(_)) => {}
+            Err(_) => self.telling.schedules.missed(),
         }
     }
 

@@ -9,6 +9,8 @@ use proto::{Event, Position};
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, watch};
 
+use crate::write::pending::{self, PendingSchedules, PendingTeller};
+
 /// Commits that may wait for their reader. When it is full, the reader will have missed some.
 const COMMITS_QUEUED_MAX: usize = 64;
 
@@ -33,6 +35,7 @@ pub struct Commits {
     head: watch::Receiver<Position>,
     seen: Position,
     held: Option<Committed>,
+    schedules: Option<PendingSchedules>,
 }
 
 /// The writer's end.
@@ -40,14 +43,17 @@ pub struct Commits {
 pub(crate) struct Teller {
     queue: mpsc::Sender<Committed>,
     head: watch::Sender<Position>,
+    pub(crate) schedules: PendingTeller,
 }
 
 /// Both ends, for a log that ends at `head`.
 pub(crate) fn channel(head: Position) -> (Teller, Commits) {
     let (sender, queue) = mpsc::channel(COMMITS_QUEUED_MAX);
     let (head_sender, head_receiver) = watch::channel(head);
-    let teller = Teller { queue: sender, head: head_sender };
-    (teller, Commits { queue, head: head_receiver, seen: head, held: None })
+    let (schedules, pending) = pending::channel();
+    let teller = Teller { queue: sender, head: head_sender, schedules };
+    let schedules = Some(pending);
+    (teller, Commits { queue, head: head_receiver, seen: head, held: None, schedules })
 }
 
 impl Teller {
@@ -82,6 +88,11 @@ impl Teller {
 }
 
 impl Commits {
+    /// What is committed as pending, for whoever fires schedules: it is handed out once.
+    pub fn pending_schedules(&mut self) -> Option<PendingSchedules> {
+        self.schedules.take()
+    }
+
     /// The next commit; `None` when the writer has stopped and everything was taken.
     ///
     /// Cancel safe: nothing is lost if the future is dropped.

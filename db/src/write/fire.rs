@@ -14,18 +14,18 @@ use tracing::{error, warn};
 use crate::error::WriteError;
 use crate::failure::Failure;
 use crate::row::RowError;
-use crate::schedule::ScheduleRow;
+use crate::schedule::{ScheduleRow, Shot};
 use crate::write::append::Prepared;
 use crate::write::change::{Change, Moment, Undone};
 use crate::write::decide::{Eventlog, Taken};
 use crate::write::log::{Log, Trouble};
-use crate::write::plan::{Fate, Known};
+use crate::write::plan::{Fate, Kind, Known};
 use crate::write::session::Session;
 use crate::write::task::Task;
 use crate::write::versions::Map;
 
 /// Bytes of the schedules of one transaction, unless a single one has more.
-const FIRE_BYTES_MAX: usize = 4 << 20;
+pub(crate) const FIRE_BYTES_MAX: usize = 4 << 20;
 
 /// As many of these schedules as fit one transaction.
 struct Fire<'a> {
@@ -36,7 +36,7 @@ struct Fire<'a> {
 /// What a transaction did.
 struct Fired {
     /// For the first of the ids, one for each.
-    answers: Vec<Option<Position>>,
+    answers: Vec<Shot>,
     events: Vec<Prepared>,
     head: Position,
     versions: Map<Eventlog, Version>,
@@ -44,12 +44,8 @@ struct Fired {
 
 impl Task {
     /// Fires those of `ids` that are pending, and tells of their events.
-    pub(crate) async fn fire(
-        &mut self,
-        ids: &[EventId],
-        now: Timestamp,
-    ) -> Result<Vec<Option<Position>>, WriteError> {
-        let mut answers: Vec<Option<Position>> = Vec::with_capacity(ids.len());
+    pub(crate) async fn fire(&mut self, ids: &[EventId], now: Timestamp) -> Result<Vec<Shot>, WriteError> {
+        let mut answers: Vec<Shot> = Vec::with_capacity(ids.len());
         let (mut together, mut refused) = (ids.len(), 0);
         while answers.len() < ids.len() {
             let rest = ids.get(answers.len()..).unwrap_or_default();
@@ -66,7 +62,7 @@ impl Task {
                         "a schedule stays pending: the database refuses its event; see what is wrong with its row"
                     );
                     refused += 1;
-                    answers.push(None);
+                    answers.push(Shot::Refused);
                 }
                 Err(undone) => return Err(undone.into()),
             }
@@ -75,12 +71,22 @@ impl Task {
     }
 
     /// Takes note of what was committed, and tells it.
-    async fn fired(&mut self, fired: Fired) -> Vec<Option<Position>> {
+    async fn fired(&mut self, fired: Fired) -> Vec<Shot> {
         let Fired { answers, events, head, versions } = fired;
+        self.tell_fired(events, head, versions).await;
+        answers
+    }
+
+    /// Takes note of events that were committed, and tells them.
+    pub(crate) async fn tell_fired(
+        &mut self,
+        events: Vec<Prepared>,
+        head: Position,
+        versions: Map<Eventlog, Version>,
+    ) {
         self.log.moved(head, versions);
         let events = events.into_iter().map(|prepared| Arc::new(prepared.event)).collect();
         self.telling.fired(events, head).await;
-        answers
     }
 }
 
@@ -93,7 +99,7 @@ impl Change for Fire<'_> {
         let known = session.lock_schedules(&ids).await?;
         let part = self.ids.get(..fitting(self.ids, &known)).unwrap_or(self.ids);
         let mut pending: Vec<&EventId> = Vec::with_capacity(part.len());
-        pending.extend(part.iter().filter(|id| is_pending(&known, id)));
+        pending.extend(part.iter().filter(|id| is_ready(&known, id)));
         let mut seen = Map::default();
         pending.retain(|id| seen.insert(*id, ()).is_none());
 
@@ -106,19 +112,23 @@ impl Change for Fire<'_> {
         let placed = verdicts.new.iter().map(|new| (&new.event.id, new.event.position));
         let at: Map<&EventId, Position> =
             placed.chain(verdicts.stored.iter().map(|(id, position)| (*id, *position))).collect();
-        let answer = |id: &EventId| match known.get(id).map(|known| &known.fate) {
+        let answer = |id: &EventId| match known.get(id).map(|known| (&known.fate, &known.kind)) {
             // An earlier try of this very call may have fired it without our hearing of it.
-            Some(Fate::Fired { position }) if moment.in_doubt => Some(*position),
-            Some(Fate::Pending | Fate::Fired { .. } | Fate::Cancelled { .. } | Fate::Failed { .. })
-            | None => at.get(id).copied(),
+            Some((Fate::Fired { position }, _)) if moment.in_doubt => Shot::Fired { position: *position },
+            Some((Fate::Failed { .. }, _)) if moment.in_doubt => Shot::Failed,
+            Some((Fate::Pending, Kind::Once)) => {
+                at.get(id).map_or(Shot::Failed, |position| Shot::Fired { position: *position })
+            }
+            Some((Fate::Pending, Kind::Occurrence(_))) => Shot::Recurring,
+            Some(_) | None => Shot::Gone,
         };
         let answers = part.iter().map(answer).collect();
         Ok(Fired { answers, events: verdicts.new, head, versions })
     }
 }
 
-fn is_pending(known: &Map<EventId, Known>, id: &EventId) -> bool {
-    known.get(id).is_some_and(|known| known.fate == Fate::Pending)
+fn is_ready(known: &Map<EventId, Known>, id: &EventId) -> bool {
+    known.get(id).is_some_and(|known| known.fate == Fate::Pending && known.kind == Kind::Once)
 }
 
 /// How many of `ids` fit one transaction, at least one.
@@ -133,13 +143,13 @@ fn fitting(ids: &[EventId], known: &Map<EventId, Known>) -> usize {
 
 /// What is to be done about pending schedules.
 #[derive(Default)]
-struct Verdicts<'a> {
+pub(crate) struct Verdicts<'a> {
     /// Events to append, in order.
-    new: Vec<Prepared>,
+    pub(crate) new: Vec<Prepared>,
     /// The same event is in the log, here.
-    stored: Vec<(&'a EventId, Position)>,
+    pub(crate) stored: Vec<(&'a EventId, Position)>,
     /// Never to be appended, for this reason.
-    failed: Vec<(&'a EventId, String)>,
+    pub(crate) failed: Vec<(&'a EventId, String)>,
 }
 
 async fn judge<'a>(
@@ -155,22 +165,17 @@ async fn judge<'a>(
     for id in pending {
         // It was locked a moment ago, and rows are never taken away.
         let Some(row) = rows.remove(*id) else { continue };
-        match (prepared(&row, now), taken.get(*id)) {
-            (Err(error), _) => {
-                verdicts.failed.push((id, error.reason.chars().take(REASON_CHARS_MAX).collect()))
-            }
-            (Ok(new), None) => verdicts.new.push(new),
-            (Ok(new), Some(taken)) if is_same(&new, taken) => verdicts.stored.push((id, taken.position)),
-            (Ok(_), Some(taken)) => {
-                let reason = format!(
-                    "event {id} is stored already at position {} with other content; schedule it with another id",
-                    taken.position
-                );
-                verdicts.failed.push((id, reason));
-            }
+        match prepared(&row, now) {
+            Ok(new) => verdicts.judge(id, new, taken.get(*id)),
+            Err(error) => verdicts.failed.push((id, cut(error))),
         }
     }
     Ok(verdicts)
+}
+
+/// A reason that its column holds.
+pub(crate) fn cut(error: RowError) -> String {
+    error.reason.chars().take(REASON_CHARS_MAX).collect()
 }
 
 /// An emptied event takes every repetition, as it does for appends.
@@ -178,7 +183,8 @@ fn is_same(new: &Prepared, taken: &Taken) -> bool {
     taken.digest.is_none_or(|digest| digest == new.digest)
 }
 
-fn prepared(row: &ScheduleRow, now: Timestamp) -> Result<Prepared, RowError> {
+/// The event of a row that nobody has changed.
+pub(crate) fn prepared(row: &ScheduleRow, now: Timestamp) -> Result<Prepared, RowError> {
     let schedule = row.schedule()?;
     let prepared = Prepared::new(schedule.event, Some(schedule.publisher), now);
     if row.digest()? == prepared.digest {
@@ -210,9 +216,29 @@ pub(crate) async fn place(
     Ok(versions)
 }
 
-impl Verdicts<'_> {
+impl<'a> Verdicts<'a> {
+    /// Decides about the event `new` of the schedule `id`, by the event in the log that has its id.
+    pub(crate) fn judge(&mut self, id: &'a EventId, new: Prepared, taken: Option<&Taken>) {
+        match taken {
+            None => self.new.push(new),
+            Some(taken) if is_same(&new, taken) => self.stored.push((id, taken.position)),
+            Some(taken) => {
+                let reason = format!(
+                    "event {id} is stored already at position {} with other content; schedule it with another id",
+                    taken.position
+                );
+                self.failed.push((id, reason));
+            }
+        }
+    }
+
     /// Appends what is new after the head, which is locked, and marks all rows.
-    async fn write(&self, session: &mut Session, log: &Log, now: Timestamp) -> Result<(), Trouble> {
+    pub(crate) async fn write(
+        &self,
+        session: &mut Session,
+        log: &Log,
+        now: Timestamp,
+    ) -> Result<(), Trouble> {
         let new: Vec<&Prepared> = self.new.iter().collect();
         if let Some(last) = new.last() {
             if !session.claim(log.place(), last.event.position, now).await? {

@@ -7,6 +7,8 @@ pub(crate) mod commits;
 pub(crate) mod group;
 pub(crate) mod groups;
 pub(crate) mod manage;
+pub(crate) mod pause;
+pub(crate) mod pending;
 pub(crate) mod settlement;
 pub(crate) mod writer;
 
@@ -20,6 +22,7 @@ mod links;
 mod log;
 mod plan;
 mod schedules;
+mod series;
 mod session;
 mod settle;
 mod task;

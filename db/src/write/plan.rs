@@ -6,9 +6,10 @@
 use std::collections::HashSet;
 
 use proto::message::Stored;
+use proto::schedule::occurrence_id;
 use proto::{Cpid, Eid, EventId, NewEvent, Position, Refusal, ScheduleKey, ServiceName, Timestamp, slot};
 
-use crate::schedule::{Cancelled, ScheduleWish, Scheduled};
+use crate::schedule::{Cancelled, Due, Occurrence, ScheduleWish, Scheduled, SeriesWish};
 use crate::statement::Value;
 use crate::write::decide::Taken;
 use crate::write::versions::Map;
@@ -22,11 +23,19 @@ pub(crate) struct Planned {
     pub(crate) now: Timestamp,
     pub(crate) bytes: usize,
     pub(crate) digest: [u8; 16],
+    pub(crate) series: Option<Series>,
     publisher: ServiceName,
     slot: u16,
     metadata: Option<String>,
     eids: Option<String>,
     cpids: Option<String>,
+}
+
+/// What a series has besides.
+#[derive(Debug, Clone)]
+pub(crate) struct Series {
+    pub(crate) recurrence: String,
+    pub(crate) first: Timestamp,
 }
 
 /// What is known of a schedule that is stored. It has texts and numbers as they are, so that a row
@@ -40,15 +49,37 @@ pub(crate) struct Known {
     pub(crate) created: i64,
     pub(crate) fate: Fate,
     pub(crate) bytes: usize,
+    pub(crate) kind: Kind,
+}
+
+/// What kind of row a schedule is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It is fired once.
+    Once,
+    /// It is an occurrence of this series.
+    Occurrence(EventId),
+    /// It is a series, and this occurrence of it is pending.
+    Series { recurrence: String, at: Timestamp },
 }
 
 /// What has become of a schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fate {
+    /// It is fired when it is due, or is a series that goes on.
     Pending,
-    Fired { position: Position },
-    Cancelled { reason: Option<String> },
-    Failed { reason: String },
+    Paused,
+    /// A series that came to its end.
+    Ended,
+    Fired {
+        position: Position,
+    },
+    Cancelled {
+        reason: Option<String>,
+    },
+    Failed {
+        reason: String,
+    },
 }
 
 /// What becomes of the schedules of a batch.
@@ -94,6 +125,12 @@ impl Plan {
 }
 
 impl Planned {
+    /// A series, whose wish has the first occurrence.
+    pub(crate) fn series(series: SeriesWish) -> Self {
+        let SeriesWish { wish, recurrence, first } = series;
+        Self { series: Some(Series { recurrence, first }), ..Self::new(wish) }
+    }
+
     pub(crate) fn new(wish: ScheduleWish) -> Self {
         let ScheduleWish { mut event, publisher, due, key, now } = wish;
         let digest = event.digest();
@@ -110,19 +147,57 @@ impl Planned {
         let texts = [&metadata, &eids, &cpids];
         let bytes = event.weight() + texts.into_iter().flatten().map(String::len).sum::<usize>();
         let slot = slot(&event.domain, &event.pid);
-        Self { event, key, due, now, bytes, digest, publisher, slot, metadata, eids, cpids }
+        let series = None;
+        Self { event, key, due, now, bytes, digest, series, publisher, slot, metadata, eids, cpids }
     }
 
-    /// Its row while it is pending, as asked for at `created`.
-    pub(crate) fn row(&self, created: Timestamp) -> [Value<'_>; 18] {
-        let key = Value::text_or_null(self.key.as_ref().map(ScheduleKey::as_str));
+    /// What is pending once it is stored.
+    pub(crate) fn pending(&self) -> Due {
+        let id = match &self.series {
+            Some(series) => occurrence_id(&self.event.id, series.first),
+            None => self.event.id.clone(),
+        };
+        Due { at: self.due, id }
+    }
+
+    /// Whether nothing else has to change for it.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.key.is_none() && self.series.is_none()
+    }
+
+    /// Its row while it is to be fired, as asked for at `created`.
+    pub(crate) fn row(&self, created: Timestamp) -> Row<'_> {
         let due = Value::Integer(self.due.millis());
+        let series = self.series.as_ref();
+        let pending = if series.is_some() { Value::Null } else { due };
+        let key = Value::text_or_null(self.key.as_ref().map(ScheduleKey::as_str));
+        let occurrence = Value::integer_or_null(series.map(|series| series.first.millis()));
+        let recurrence = Value::text_or_null(series.map(|series| series.recurrence.as_str()));
+        let id = self.event.id.as_str();
+        self.row_of(id, key, [due, pending], created, [Value::Null, occurrence, recurrence])
+    }
+
+    /// The row of a pending occurrence of this series, whose event has the id `id`.
+    pub(crate) fn occurrence<'a>(&'a self, id: &'a EventId, when: Occurrence, created: Timestamp) -> Row<'a> {
+        let (due, at) = (Value::Integer(when.due.millis()), Value::Integer(when.at.millis()));
+        let series = Value::Text(self.event.id.as_str());
+        self.row_of(id.as_str(), Value::Null, [due, due], created, [series, at, Value::Null])
+    }
+
+    fn row_of<'a>(
+        &'a self,
+        id: &'a str,
+        key: Value<'a>,
+        [due, pending]: [Value<'a>; 2],
+        created: Timestamp,
+        [series, occurrence, recurrence]: [Value<'a>; 3],
+    ) -> Row<'a> {
         [
-            Value::Text(self.event.id.as_str()),
+            Value::Text(id),
             key,
             key,
             due,
-            due,
+            pending,
             Value::Integer(i64::from(self.slot)),
             Value::Text(self.event.domain.as_str()),
             Value::Text(self.event.pid.as_str()),
@@ -136,13 +211,22 @@ impl Planned {
             Value::text_or_null(self.cpids.as_deref()),
             Value::Bytes(&self.digest),
             Value::Integer(created.millis()),
+            series,
+            occurrence,
+            recurrence,
         ]
     }
 
     /// Whether this is what `known`, which has the same id, was stored for.
     pub(crate) fn repeated(&self, known: &Known) -> Result<(), Refusal> {
+        let when = match (&self.series, &known.kind) {
+            (None, Kind::Once) => known.due == self.due.millis(),
+            (Some(series), Kind::Series { recurrence, .. }) => *recurrence == series.recurrence,
+            (None, Kind::Occurrence(_) | Kind::Series { .. })
+            | (Some(_), Kind::Once | Kind::Occurrence(_)) => false,
+        };
         let same = known.digest == self.digest
-            && known.due == self.due.millis()
+            && when
             && known.key.as_deref() == self.key.as_ref().map(ScheduleKey::as_str);
         let position = if let Fate::Fired { position } = known.fate { position } else { Position(0) };
         if same { Ok(()) } else { Err(self.conflict(position)) }
@@ -157,11 +241,23 @@ impl Planned {
     }
 }
 
+/// The values of one row, as `insert.sql` wants them.
+pub(crate) type Row<'a> = [Value<'a>; 21];
+
 impl Known {
+    /// Whether it can be fired yet, now or when it is resumed.
+    pub(crate) fn is_alive(&self) -> bool {
+        match self.fate {
+            Fate::Pending | Fate::Paused => true,
+            Fate::Ended | Fate::Fired { .. } | Fate::Cancelled { .. } | Fate::Failed { .. } => false,
+        }
+    }
+
     /// What a cancellation is answered that finds it so, or `None` if it can be cancelled.
     pub(crate) fn too_late(self) -> Option<Cancelled> {
         match self.fate {
-            Fate::Pending => None,
+            Fate::Pending | Fate::Paused => None,
+            Fate::Ended => Some(Cancelled::Ended),
             Fate::Fired { position } => Some(Cancelled::Fired { position }),
             Fate::Cancelled { .. } => Some(Cancelled::Cancelled),
             Fate::Failed { reason } => Some(Cancelled::Failed { reason }),
@@ -191,7 +287,8 @@ mod tests {
     fn known(planned: &Planned, fate: Fate) -> Map<EventId, Known> {
         let id = planned.event.id.clone();
         let (due, digest) = (planned.due.millis(), planned.digest.to_vec());
-        let known = Known { id: id.clone(), key: None, due, digest, created: 7, fate, bytes: 0 };
+        let known =
+            Known { id: id.clone(), key: None, due, digest, created: 7, fate, bytes: 0, kind: Kind::Once };
         Map::from_iter([(id, known)])
     }
 

@@ -5,15 +5,16 @@
 //! did. Rows without a key are only inserted, which needs no lock.
 
 use proto::message::Stored;
+use proto::schedule::occurrence_id;
 use proto::{EventId, Position, ScheduleKey, Timestamp};
 use sqlx::Error;
 
 use crate::row::Row;
-use crate::schedule::{Cancelled, ScheduleRow, Scheduled, Which};
+use crate::schedule::{Cancelled, Occurrence, ScheduleRow, Scheduled, Which};
 use crate::statement::{Statement, TEMPLATE_ROWS_MAX, Template, Value};
 use crate::write::change::{Change, Moment};
 use crate::write::log::{Log, Trouble};
-use crate::write::plan::{Fate, Known, Planned};
+use crate::write::plan::{self, Fate, Kind, Known, Planned};
 use crate::write::session::{STATEMENT_BYTES_MAX, Session};
 use crate::write::versions::Map;
 
@@ -74,12 +75,17 @@ impl Session {
             None => None,
         };
         let created = created(planned, newest.as_ref());
-        let pending = newest.filter(|newest| newest.fate == Fate::Pending).map(|newest| newest.id);
-        if let Some(pending) = &pending {
-            self.cancel_pending(pending, planned.now, Some(&replaced_by(id))).await?;
+        let replaced = newest.filter(Known::is_alive);
+        if let Some(replaced) = &replaced {
+            self.retire(replaced, planned.now, Some(&replaced_by(id))).await?;
         }
-        self.insert_schedules(&[planned.row(created)]).await?;
-        Ok(planned.scheduled(Stored::Now, pending))
+        let first = planned.series.as_ref().map(|series| (occurrence_id(id, series.first), series.first));
+        let mut rows = vec![planned.row(created)];
+        if let Some((id, at)) = &first {
+            rows.push(planned.occurrence(id, Occurrence { at: *at, due: planned.due }, created));
+        }
+        self.insert_schedules(&rows).await?;
+        Ok(planned.scheduled(Stored::Now, replaced.map(|replaced| replaced.id)))
     }
 
     /// The answer to a wish whose schedule is stored, the same as the first time.
@@ -97,28 +103,47 @@ impl Session {
         let ours = moment.in_doubt && known.created == created(planned, before.as_ref()).millis();
         let replaced = before.filter(|before| match &before.fate {
             Fate::Cancelled { reason } => reason.as_deref() == Some(replaced_by(&known.id).as_str()),
-            Fate::Pending | Fate::Fired { .. } | Fate::Failed { .. } => false,
+            Fate::Pending | Fate::Paused | Fate::Ended | Fate::Fired { .. } | Fate::Failed { .. } => false,
         });
         let stored = if ours { Stored::Now } else { Stored::Before };
         Ok(planned.scheduled(stored, replaced.map(|before| before.id)))
     }
 
-    /// Cancels a schedule if it is pending. The head is locked.
+    /// Cancels a schedule if it is to be fired yet. The head is locked.
     pub(crate) async fn cancel(&mut self, which: &Which, now: Timestamp) -> Result<Cancelled, Trouble> {
+        let Some(known) = self.lock_schedule(which).await? else { return Ok(Cancelled::Unknown) };
+        if known.is_alive() {
+            self.retire(&known, now, None).await?;
+        }
+        Ok(known.too_late().unwrap_or(Cancelled::Cancelled))
+    }
+
+    /// The schedule that is meant, with the lock of its row. An occurrence that is still to be fired stands
+    /// for its series.
+    pub(crate) async fn lock_schedule(&mut self, which: &Which) -> Result<Option<Known>, Error> {
         let found = match which {
             Which::Id(id) => self.lock_schedules(&[id]).await?.remove(id),
             Which::Key(key) => self.lock_newest(key, i64::MAX).await?,
         };
-        let Some(known) = found else { return Ok(Cancelled::Unknown) };
-        let id = known.id.clone();
-        if let Some(answer) = known.too_late() {
-            return Ok(answer);
+        let Some(found) = found else { return Ok(None) };
+        match &found.kind {
+            Kind::Occurrence(series) if found.is_alive() => {
+                Ok(self.lock_schedules(&[series]).await?.remove(series))
+            }
+            Kind::Once | Kind::Occurrence(_) | Kind::Series { .. } => Ok(Some(found)),
         }
-        self.cancel_pending(&id, now, None).await?;
-        Ok(Cancelled::Cancelled)
     }
 
-    async fn cancel_pending(
+    /// Cancels what is to be fired yet, of a series the pending occurrence as well.
+    async fn retire(&mut self, known: &Known, now: Timestamp, reason: Option<&str>) -> Result<(), Trouble> {
+        self.cancel_pending(&known.id, now, reason).await?;
+        if let Kind::Series { at, .. } = known.kind {
+            self.cancel_pending(&occurrence_id(&known.id, at), now, reason).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn cancel_pending(
         &mut self,
         id: &EventId,
         now: Timestamp,
@@ -126,12 +151,12 @@ impl Session {
     ) -> Result<(), Trouble> {
         let at = Value::Integer(now.millis());
         let values = [at, at, Value::text_or_null(reason), Value::Text(id.as_str())];
-        // It was read as pending under the same lock; if it is not any more, look again.
+        // It was read as alive under the same lock; if it is not any more, look again.
         if self.execute(&CANCEL, &values).await? == 1 { Ok(()) } else { Err(Trouble::HeadMoved) }
     }
 
     /// Inserts rows of pending schedules.
-    pub(crate) async fn insert_schedules(&mut self, rows: &[[Value<'_>; 18]]) -> Result<(), Error> {
+    pub(crate) async fn insert_schedules(&mut self, rows: &[plan::Row<'_>]) -> Result<(), Error> {
         let mut rest = rows;
         while !rest.is_empty() {
             let mut bytes = 0;
@@ -230,14 +255,24 @@ fn refused(refusal: proto::Refusal) -> Trouble {
 fn known(row: &Row) -> Result<Known, Error> {
     let position = row.integer_or_null(7)?;
     let reason = row.text_or_null(8)?;
-    let fate = if row.integer_or_null(5)?.is_some() {
-        Fate::Pending
+    let recurrence = row.text_or_null(15)?;
+    let fate = if row.integer_or_null(10)?.is_none() {
+        if row.integer_or_null(12)?.is_some() { Fate::Paused } else { Fate::Pending }
     } else if row.integer_or_null(6)?.is_some() {
         Fate::Cancelled { reason }
+    } else if row.integer_or_null(11)?.is_some() {
+        Fate::Failed { reason: reason.unwrap_or_default() }
+    } else if recurrence.is_some() {
+        Fate::Ended
     } else if let Some(position) = position {
         Fate::Fired { position: Position(position.cast_unsigned()) }
     } else {
         Fate::Failed { reason: reason.unwrap_or_default() }
+    };
+    let kind = if let Some(recurrence) = recurrence {
+        Kind::Series { recurrence, at: row.timestamp(14)? }
+    } else {
+        row.name_or_null(13, EventId::parse)?.map_or(Kind::Once, Kind::Occurrence)
     };
     Ok(Known {
         id: row.name(0, EventId::parse)?,
@@ -247,5 +282,6 @@ fn known(row: &Row) -> Result<Known, Error> {
         created: row.integer(4)?,
         fate,
         bytes: row.small(9)?,
+        kind,
     })
 }

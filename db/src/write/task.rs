@@ -147,6 +147,10 @@ impl Task {
                         batch.refuse_chains(&reason(&error));
                     }
                     if hopeless || !tries.pause(deadline, self.options.stop.is_cancelled()).await {
+                        if !batch.schedules.is_empty() {
+                            // An earlier try may have been committed.
+                            self.telling.schedules.missed();
+                        }
                         batch.fail(&WriteError::Unavailable { reason: reason(&error) });
                         return None;
                     }

@@ -10,10 +10,12 @@ use proto::{Event, Position};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::error::WriteError;
+use crate::schedule::Due;
 use crate::write::batch::Batch;
 use crate::write::commits::Teller;
 use crate::write::decide::Decision;
 use crate::write::log::new_events;
+use crate::write::pending::PendingTeller;
 
 /// Batches that are being committed or told. At it the writer starts no further one. (Two and three
 /// were measured, too: more commits, each with fewer events, and less throughput.)
@@ -45,6 +47,8 @@ enum News {
 /// The writer's end.
 pub(crate) struct Telling {
     queue: mpsc::Sender<News>,
+    /// What became pending.
+    pub(crate) schedules: PendingTeller,
 }
 
 /// The end that tells. [`Teller`] passes events on.
@@ -56,7 +60,12 @@ pub(crate) struct Told {
 /// Both ends, and the turns of batches: each holds one from before its commit until it is told.
 pub(crate) fn channel(teller: Teller) -> (Telling, Told, Arc<Semaphore>) {
     let (sender, queue) = mpsc::channel(QUEUED_MAX);
-    (Telling { queue: sender }, Told { queue, teller }, Arc::new(Semaphore::new(BATCHES_UNTOLD_MAX)))
+    let schedules = teller.schedules.clone();
+    (
+        Telling { queue: sender, schedules },
+        Told { queue, teller },
+        Arc::new(Semaphore::new(BATCHES_UNTOLD_MAX)),
+    )
 }
 
 impl Telling {
@@ -123,6 +132,10 @@ fn tell(finished: Finished, teller: &Teller) {
     batch.settlements.drain(..).for_each(|asked| asked.answer(Ok(())));
     batch.orphans.drain(..).for_each(|asked| asked.answer(Ok(())));
     for (asked, outcome) in batch.schedules.drain(..).zip(decision.plan.outcomes.drain(..)) {
+        if outcome.is_ok() {
+            let (at, id) = (asked.work.due, asked.work.event.id.clone());
+            teller.schedules.pending(Due { at, id });
+        }
         asked.answer(outcome.map_err(WriteError::Refused));
     }
     teller.events(events, head);

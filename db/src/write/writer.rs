@@ -11,12 +11,13 @@ use tokio_util::sync::CancellationToken;
 use crate::database::{Database, reason};
 use crate::error::{OpenError, WriteError};
 use crate::outbox::{Drained, WaitingRow};
-use crate::schedule::{Cancelled, ScheduleWish, Scheduled, Which};
+use crate::schedule::{Cancelled, ScheduleWish, Scheduled, SeriesStep, SeriesWish, Shot, Stepped, Which};
 use crate::write::append::Append;
 use crate::write::chain::{Chain, Effects};
 use crate::write::commits::Commits;
 use crate::write::group::{Group, GroupWish};
 use crate::write::manage::{ChangedGroup, GroupChange, Swept};
+use crate::write::pause::{Alteration, Altered};
 use crate::write::plan::Planned;
 use crate::write::settle;
 use crate::write::settlement::{OrphanRun, Settlements};
@@ -32,6 +33,9 @@ const QUEUED_KIB_MAX: usize = 32 * 1024;
 
 /// Schedules that one call fires. More is refused.
 pub const FIRE_SCHEDULES_MAX: usize = 500;
+
+/// Series that go on with one call. More is refused.
+pub const STEPS_MAX: usize = 100;
 
 /// What a writer needs to know.
 #[derive(Debug, Clone)]
@@ -70,7 +74,9 @@ pub(crate) enum Command {
     Schedule(Box<Planned>, Answer<Scheduled>, OwnedSemaphorePermit),
     Cancel(Which, Timestamp, Answer<Cancelled>),
     Chain(Box<Chain>, Answer<Vec<Appended>>, OwnedSemaphorePermit),
-    Fire(Vec<EventId>, Timestamp, Answer<Vec<Option<Position>>>),
+    Alter(Which, Alteration, Answer<Altered>),
+    Fire(Vec<EventId>, Timestamp, Answer<Vec<Shot>>),
+    Step(Vec<SeriesStep>, Timestamp, Answer<Vec<Stepped>>),
     Drain(Vec<WaitingRow>, Timestamp, Answer<Drained>),
 }
 
@@ -221,6 +227,47 @@ impl Writer {
         self.ask(|answer| Command::Schedule(planned, answer, permit)).await
     }
 
+    /// Stores a schedule that recurs, with its first occurrence. As [`Writer::schedule`], also as to what
+    /// its key replaces.
+    ///
+    /// # Errors
+    /// As [`Writer::schedule`].
+    pub async fn schedule_series(&self, series: SeriesWish) -> Result<Scheduled, WriteError> {
+        let planned = Box::new(Planned::series(series));
+        let permit = self.room(planned.bytes).await?;
+        self.ask(|answer| Command::Schedule(planned, answer, permit)).await
+    }
+
+    /// Keeps a schedule from being fired until it is resumed; of a series, all of it.
+    ///
+    /// # Errors
+    /// [`WriteError`] if it is not known whether it was paused; ask again.
+    pub async fn pause(&self, which: Which, now: Timestamp) -> Result<Altered, WriteError> {
+        self.ask(|answer| Command::Alter(which, Alteration::Pause(now), answer)).await
+    }
+
+    /// Takes [`Writer::pause`] back: the schedule is pending with the time that it had.
+    ///
+    /// # Errors
+    /// [`WriteError`] if it is not known whether it was resumed; ask again.
+    pub async fn resume(&self, which: Which) -> Result<Altered, WriteError> {
+        self.ask(|answer| Command::Alter(which, Alteration::Resume, answer)).await
+    }
+
+    /// Lets series (1 to [`STEPS_MAX`], each once) go on: publishes what is to be fired of them, and
+    /// makes the next occurrence pending in the same transaction. There is one answer for each.
+    ///
+    /// # Errors
+    /// [`WriteError`] if the database did not do it. Some may have gone on; asking again is safe and
+    /// answers [`Stepped::Moved`] for them.
+    pub async fn step(&self, steps: Vec<SeriesStep>, now: Timestamp) -> Result<Vec<Stepped>, WriteError> {
+        if steps.is_empty() || steps.len() > STEPS_MAX {
+            let reason = format!("{} series are to go on at once; name 1 to {STEPS_MAX}", steps.len());
+            return Err(WriteError::Refused(Refusal::Invalid { reason }));
+        }
+        self.ask(|answer| Command::Step(steps, now, answer)).await
+    }
+
     /// Cancels a schedule, or says why it is too late for that. A cancellation and a firing never both
     /// say that they came first.
     ///
@@ -231,17 +278,16 @@ impl Writer {
     }
 
     /// Publishes the events of those of `ids` (1 to [`FIRE_SCHEDULES_MAX`]) that are pending, in this
-    /// order, without looking at when they are due. There is one answer for each: where its event is,
-    /// or `None` if it was not pending any more or failed for good.
+    /// order, without looking at when they are due. There is one answer for each.
     ///
     /// An event that was stored by other means in the meantime counts as fired if it is the same one,
-    /// else its schedule fails. A row that the engine refuses is logged, stays pending, and is answered
-    /// `None` too; it is in nobody's way.
+    /// else its schedule fails. A row that the engine refuses is logged and stays pending; it is in
+    /// nobody's way.
     ///
     /// # Errors
     /// [`WriteError`] if the database did not do it. Some may have been fired; asking again is safe and
-    /// answers `None` for them.
-    pub async fn fire(&self, ids: Vec<EventId>, now: Timestamp) -> Result<Vec<Option<Position>>, WriteError> {
+    /// answers [`Shot::Gone`] for them.
+    pub async fn fire(&self, ids: Vec<EventId>, now: Timestamp) -> Result<Vec<Shot>, WriteError> {
         if ids.is_empty() || ids.len() > FIRE_SCHEDULES_MAX {
             let reason =
                 format!("{} schedules are to be fired at once; name 1 to {FIRE_SCHEDULES_MAX}", ids.len());

@@ -1,7 +1,8 @@
 //! An ack that brings effects with it: checked here, committed with its settlement by the writer.
 
 use db::{Append, Effects, ScheduleWish};
-use proto::chain::{Chain, Chained, Effect, Later, Which};
+use proto::chain::{Chain, Chained, Effect, Later};
+use proto::schedule::Which;
 use proto::message::{Reply, Stored};
 use proto::{Refusal, Timestamp};
 
@@ -62,8 +63,8 @@ fn effects(caller: &Caller, chain: Chain, now: Timestamp) -> Result<Effects, Ref
         Effect::Schedule(Later { event, due, key }) => {
             effects.schedule(ScheduleWish { event, publisher: service.clone(), due, key, now })
         }
-        Effect::Cancel(Which::Id(id)) => effects.cancel(db::Which::Id(id)),
-        Effect::Cancel(Which::Key(key)) => effects.cancel(db::Which::Key(key)),
+        Effect::Cancel(Which::Id(id)) => effects.cancel(Which::Id(id)),
+        Effect::Cancel(Which::Key(key)) => effects.cancel(Which::Key(key)),
         Effect::Link(link) => effects.link(link),
         // They are in the append.
         Effect::Publish(_) | Effect::Persist(_) => effects,

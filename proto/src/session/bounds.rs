@@ -9,11 +9,12 @@ use crate::filter::{NameFilter, Topic};
 use crate::limits::{
     CPIDS_PER_EVENT_MAX, CREDIT_EVENTS_MAX, EFFECTS_PER_CHAIN_MAX, EIDS_PER_EVENT_MAX, EVENTS_PER_APPEND_MAX,
     METADATA_BYTES_MAX, METADATA_ENTRIES_MAX, NAMES_PER_FILTER_MAX, PAGE_EVENTS_MAX, REASON_CHARS_MAX,
-    RETRY_AFTER_MS_MAX, WAIT_MS_MAX,
+    RETRY_AFTER_MS_MAX, SCHEDULES_PER_PAGE_MAX, WAIT_MS_MAX,
 };
 use crate::message::{Answer, Offer, Request, Verdict};
 use crate::read::Query;
 use crate::refusal::Refusal;
+use crate::schedule::ScheduleRequest;
 
 /// Checks every list of `request` and cuts its wishes.
 pub(super) fn bound_request(request: &mut Request) -> Result<(), Violation> {
@@ -40,6 +41,7 @@ pub(super) fn bound_request(request: &mut Request) -> Result<(), Violation> {
             check_names(&wait.names)
         }
         Request::Chain(chain) => check_chain(chain),
+        Request::Schedule(request) => bound_schedule(request),
         Request::Leave(_)
         | Request::Link(_)
         | Request::DeleteEvent(_)
@@ -56,6 +58,17 @@ fn check_chain(chain: &Chain) -> Result<(), Violation> {
     within("EFFECTS_PER_CHAIN_MAX", chain.effects.len(), 0, EFFECTS_PER_CHAIN_MAX)?;
     within("EFFECTS_PER_CHAIN_MAX (expectations)", chain.expectations.len(), 0, EFFECTS_PER_CHAIN_MAX)?;
     chain.effects.iter().filter_map(Effect::event).try_for_each(check_event)
+}
+
+fn bound_schedule(request: &mut ScheduleRequest) -> Result<(), Violation> {
+    match request {
+        ScheduleRequest::Add(wish) => check_event(&wish.event),
+        ScheduleRequest::List(query) => {
+            query.limit = query.limit.clamp(1, SCHEDULES_PER_PAGE_MAX);
+            Ok(())
+        }
+        ScheduleRequest::Change { .. } | ScheduleRequest::Show(_) => Ok(()),
+    }
 }
 
 /// Counts only: the data is parsed where it is about to be stored.
@@ -149,6 +162,7 @@ pub(super) fn weight(request: &Request) -> usize {
             let events = chain.effects.iter().filter_map(Effect::event).map(NewEvent::weight);
             SMALL * (1 + chain.effects.len() + chain.expectations.len()) + events.sum::<usize>()
         }
+        Request::Schedule(ScheduleRequest::Add(wish)) => wish.event.weight(),
         // Waits have a limit of their own, so that they hold up nothing else.
         Request::Wait(_) => 0,
         _ => SMALL,

@@ -1,6 +1,7 @@
 //! Acks with effects, as they are on the wire.
 
-use eventflow_proto::chain::{Chain, Chained, Effect, Later, Which};
+use eventflow_proto::chain::{Chain, Chained, Effect, Later};
+use eventflow_proto::schedule::Which;
 use eventflow_proto::message::{Appended, Link, Reply, Request, Stored};
 use eventflow_proto::report::DeliveryState;
 use eventflow_proto::{

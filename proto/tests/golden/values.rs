@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use eventflow_proto::chain::{Chained, Effect, Which};
+use eventflow_proto::chain::{Chained, Effect};
+use eventflow_proto::schedule::Which;
 use eventflow_proto::enrol::{EnrolReply, EnrolRequest, Enrolled};
 use eventflow_proto::group::{GroupCommand, GroupPart, MembersFate};
 use eventflow_proto::message::{
@@ -10,15 +11,19 @@ use eventflow_proto::message::{
     Subscribe, Verdict, Wait, Welcome,
 };
 use eventflow_proto::read::{More, Page, Query, Window};
+use eventflow_proto::recurrence::{DoubledTime, Misfire, Rule, SkippedTime};
 use eventflow_proto::report::{DeliveryState, DeliveryStory, EventStory, GroupReport};
 use eventflow_proto::{
     Attempt, Cpid, Data, Domain, Eid, Event, EventId, EventName, Expectation, Expected, GroupName, HubId,
     ListenerId, Metadata, NameFilter, NewEvent, Order, ParkPolicy, Pid, Position, Refusal, RequestId,
-    ServiceName, Start, Timestamp, Topic, Version, wire,
+    ServiceName, Start, Timestamp, Topic, Version, schedule, wire,
 };
 
 use super::groups;
 use super::{Golden, golden};
+
+#[path = "schedules.rs"]
+mod schedules;
 
 /// Everything, by type.
 pub(crate) fn all() -> Vec<Golden> {
@@ -34,6 +39,7 @@ pub(crate) fn all() -> Vec<Golden> {
         enrolment(),
         super::chains::values(),
         groups::all(),
+        schedules::all(),
     ]
     .into_iter()
     .flatten()
@@ -76,6 +82,19 @@ pub(crate) fn enums() -> Vec<(&'static str, Refuses)> {
         ("GroupPart", refuses::<GroupPart>),
         ("MembersFate", refuses::<MembersFate>),
         ("ParkPolicy", refuses::<ParkPolicy>),
+        ("ScheduleRequest", refuses::<schedule::ScheduleRequest>),
+        ("ScheduleReply", refuses::<schedule::ScheduleReply>),
+        ("When", refuses::<schedule::When>),
+        ("Which", refuses::<Which>),
+        ("ScheduleChange", refuses::<schedule::ScheduleChange>),
+        ("ScheduleScope", refuses::<schedule::ScheduleScope>),
+        ("Timing", refuses::<schedule::Timing>),
+        ("Standing", refuses::<schedule::Standing>),
+        ("ScheduleState", refuses::<schedule::ScheduleState>),
+        ("Rule", refuses::<Rule>),
+        ("Misfire", refuses::<Misfire>),
+        ("SkippedTime", refuses::<SkippedTime>),
+        ("DoubledTime", refuses::<DoubledTime>),
     ]
 }
 

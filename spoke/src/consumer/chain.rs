@@ -249,7 +249,7 @@ mod tests {
         let effects = collecting.take();
         assert_eq!(effects.effects, [Effect::Publish(child.clone()), Effect::Persist(child)]);
         // After its end nobody takes any more, and nothing breaks.
-        collected.effect(Effect::Cancel(proto::chain::Which::Id(event(7).id))).unwrap();
+        collected.effect(Effect::Cancel(proto::schedule::Which::Id(event(7).id))).unwrap();
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use proto::chain::{Effect, Later, Which};
+use proto::chain::{Effect, Later};
+use proto::schedule::Which;
 use proto::limits::REASON_CHARS_MAX;
 use proto::message::{Appended, Link, Verdict};
 use proto::{

@@ -138,7 +138,7 @@ mod tests {
             handlers.any(move |mut delivery| {
                 let outcome = outcome.clone();
                 async move {
-                    delivery.cancel(proto::chain::Which::Id(event(3).id))?;
+                    delivery.cancel(proto::schedule::Which::Id(event(3).id))?;
                     outcome
                 }
             });

@@ -154,7 +154,8 @@ impl Held {
 
 #[cfg(test)]
 mod tests {
-    use proto::chain::{Effect, Which};
+    use proto::chain::Effect;
+    use proto::schedule::Which;
 
     use super::*;
     use crate::testing::event;

@@ -1,7 +1,8 @@
 INSERT INTO event_scheduled (
   id, schedule_key, active_key, due, pending, slot, domain, pid, name, rid, publisher, timestamp,
-  metadata, data, eids, cpids, digest, created
+  metadata, data, eids, cpids, digest, created,
+  series, occurrence, recurrence
 ) VALUES
 -- each row, joined by ,
-  (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 -- end

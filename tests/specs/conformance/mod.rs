@@ -22,3 +22,4 @@ mod reads;
 mod schedule_races;
 mod schedules;
 mod schema;
+mod series;

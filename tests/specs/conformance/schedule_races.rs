@@ -1,6 +1,6 @@
 //! Schedules under race and failure: of two that want one schedule one wins, and each says the truth.
 
-use db::{Cancelled, ScheduleState, ScheduleWish, Which, WriteError};
+use db::{Cancelled, ScheduleState, ScheduleWish, Shot, Which, WriteError};
 use eventflow_tests::database::Killer;
 use eventflow_tests::events::{at, event, id};
 use eventflow_tests::{Log, TestDatabase, on_every_engine, within};
@@ -28,8 +28,8 @@ async fn race<A, B>(round: usize, first: impl Future<Output = A>, second: impl F
 }
 
 /// Where the event is that a fire of one schedule was answered with.
-fn one(answer: Result<Vec<Option<Position>>, WriteError>) -> Option<Position> {
-    answer.unwrap()[0]
+fn one(answer: Result<Vec<Shot>, WriteError>) -> Option<Position> {
+    answer.unwrap()[0].position()
 }
 
 /// Asks `ask` again as long as the database does not answer.
@@ -183,7 +183,7 @@ on_every_engine! {
                         assert_eq!(cancelled, Cancelled::Cancelled);
                     } else {
                         let fired = until_answered(|| writer.fire(vec![id(&name)], at(9))).await;
-                        assert!(fired[0].is_some(), "{name} was fired by nobody else");
+                        assert!(fired[0].position().is_some(), "{name} was fired by nobody else");
                     }
                 }
             }

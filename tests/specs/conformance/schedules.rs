@@ -32,7 +32,7 @@ pub(super) fn by_key(key: &str) -> Which {
 async fn fire(log: &Log, ids: &[&str]) -> Vec<u64> {
     let ids = ids.iter().map(|one| id(one)).collect();
     let answers = log.writer.fire(ids, at(1_000)).await.unwrap();
-    answers.into_iter().map(|position| position.map_or(0, |position| position.0)).collect()
+    answers.into_iter().map(|shot| shot.position().map_or(0, |position| position.0)).collect()
 }
 
 async fn state(log: &Log, one: &str) -> ScheduleState {
@@ -84,7 +84,7 @@ on_every_engine! {
         assert_eq!(second.replaced, Some(id("a")));
         let again = log.writer.schedule(keyed("k", small("b", 7))).await.unwrap();
         assert_eq!((again.stored, again.replaced), (Stored::Before, Some(id("a"))), "what the first answer said");
-        assert_eq!(state(&log, "a").await, ScheduleState::Cancelled { at: at(0) });
+        assert_eq!(state(&log, "a").await, ScheduleState::Cancelled { at: at(0), reason: Some("replaced by b".to_owned()) });
         assert_eq!(fire(&log, &["a", "b"]).await, [0, 1]);
         let third = log.writer.schedule(keyed("k", small("c", 9))).await.unwrap();
         assert_eq!(third.replaced, None, "the one before was not pending any more");
@@ -103,7 +103,7 @@ on_every_engine! {
         assert_eq!(cancel(Which::Id(id("none"))).await, Ok(Cancelled::Unknown));
         assert_eq!(cancel(by_key("a")).await, Ok(Cancelled::Cancelled));
         assert_eq!(cancel(Which::Id(id("a"))).await, Ok(Cancelled::Cancelled), "again");
-        assert_eq!(state(&log, "a").await, ScheduleState::Cancelled { at: at(3) });
+        assert_eq!(state(&log, "a").await, ScheduleState::Cancelled { at: at(3), reason: None });
         assert_eq!(fire(&log, &["a", "b", "none"]).await, [0, 1, 0]);
         for which in [by_key("b"), Which::Id(id("b"))] {
             assert_eq!(cancel(which).await, Ok(Cancelled::Fired { position: Position(1) }));

@@ -7,6 +7,7 @@ use crate::limits::{UNSENT_BYTES_MAX, UNSENT_MESSAGES_MAX};
 use crate::message::{HubMessage, Reply};
 use crate::read::Page;
 use crate::refusal::Refusal;
+use crate::schedule::{ScheduleReply, ScheduleReport};
 use crate::wire;
 
 #[derive(Debug, Default)]
@@ -108,7 +109,10 @@ fn weight(message: &HubMessage) -> usize {
                 Reply::Appended(appended) | Reply::Chained(Chained::Committed(appended)) => {
                     appended.len() * size_of::<crate::message::Appended>()
                 }
-                Reply::Listening { .. }
+                Reply::Schedule(ScheduleReply::Shown(report)) => report.weight(),
+                Reply::Schedule(ScheduleReply::Listed(page)) => page.iter().map(ScheduleReport::weight).sum(),
+                Reply::Schedule(ScheduleReply::Added(_) | ScheduleReply::Changed(_))
+                | Reply::Listening { .. }
                 | Reply::Left
                 | Reply::Changed(_)
                 | Reply::Chained(Chained::Stale) => 0,

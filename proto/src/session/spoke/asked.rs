@@ -15,6 +15,7 @@ use crate::limits::{
 use crate::message::{Reply, Request};
 use crate::number::{ListenerId, RequestId};
 use crate::refusal::Refusal;
+use crate::schedule::{ScheduleReply, ScheduleRequest};
 use crate::session::Violation;
 use crate::session::bounds::{bound_request, weight};
 use crate::wire;
@@ -363,6 +364,10 @@ fn fits(request: &Request, reply: &Reply) -> bool {
         Request::Wait(_) => matches!(reply, Reply::Waited(_)),
         Request::Chain(chain) => fits_chain(chain.appends(), reply),
         Request::Manage(_) => matches!(reply, Reply::GroupStatus(_)),
+        Request::Schedule(request) => match reply {
+            Reply::Schedule(reply) => fits_schedule(request, reply),
+            _ => false,
+        },
     }
 }
 
@@ -371,6 +376,15 @@ fn fits_chain(appends: usize, reply: &Reply) -> bool {
         Reply::Chained(Chained::Committed(appended)) => appended.len() == appends,
         Reply::Chained(Chained::Stale) => true,
         _ => false,
+    }
+}
+
+fn fits_schedule(request: &ScheduleRequest, reply: &ScheduleReply) -> bool {
+    match request {
+        ScheduleRequest::Add(_) => matches!(reply, ScheduleReply::Added(_)),
+        ScheduleRequest::Change { .. } => matches!(reply, ScheduleReply::Changed(_)),
+        ScheduleRequest::Show(_) => matches!(reply, ScheduleReply::Shown(_)),
+        ScheduleRequest::List(_) => matches!(reply, ScheduleReply::Listed(_)),
     }
 }
 

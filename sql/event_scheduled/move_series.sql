@@ -1,0 +1,2 @@
+UPDATE event_scheduled SET occurrence = ?, position = COALESCE(?, position)
+WHERE executed IS NULL AND id = ?
