@@ -7,6 +7,7 @@ mod database;
 mod exec;
 mod follow;
 mod groups;
+mod outbox;
 mod read;
 mod story;
 mod wait;
@@ -28,6 +29,7 @@ use consume::ConsumeArgs;
 use database::CertsArgs;
 use follow::{SubscribeArgs, TailArgs};
 use groups::GroupsArgs;
+use outbox::OutboxArgs;
 use read::{ListArgs, LogArgs, StateArgs};
 use story::EventArgs;
 use wait::WaitArgs;
@@ -77,6 +79,9 @@ pub(crate) enum Command {
     /// Write the log to a file that import reads
     Export(ExportArgs),
 
+    /// Events that services handed over through the database and that are not in the log yet
+    #[command(subcommand)]
+    Outbox(OutboxArgs),
     /// Make the tables, or bring them to this version
     Migrate,
     /// Test whether the database keeps what eventflow promises with it
@@ -110,6 +115,7 @@ impl Command {
             Self::Delete(args) => change::delete(args, place, output).await,
             Self::Import(args) => import::run(*args, place, output).await,
             Self::Export(args) => export::run(args, place, output).await,
+            Self::Outbox(args) => outbox::run(args, place, output).await,
             Self::Migrate => database::migrate(place, output).await,
             Self::Doctor => database::doctor(place, output).await,
             Self::Bench(args) => bench::run(args, place, output).await,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hub::OutboxPoll;
 use proto::{Cpid, Domain, Expected, Pid, Position, Start, Version};
 
 /// `beginning`, `now` or a position.
@@ -22,6 +23,22 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
         .ok()
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .ok_or_else(|| "it is not a number of seconds".to_owned())
+}
+
+/// The shortest and the longest time between two looks at the outbox.
+const OUTBOX_POLL_MIN: Duration = Duration::from_millis(20);
+const OUTBOX_POLL_MAX: Duration = Duration::from_secs(3_600);
+
+/// `off`, or seconds from 0.02 to 3600.
+pub(crate) fn outbox_poll(text: &str) -> Result<OutboxPoll, String> {
+    if text == "off" {
+        return Ok(OutboxPoll::Off);
+    }
+    seconds(text)
+        .ok()
+        .filter(|pause| (OUTBOX_POLL_MIN..=OUTBOX_POLL_MAX).contains(pause))
+        .map(OutboxPoll::Every)
+        .ok_or_else(|| "it is neither off nor a number of seconds from 0.02 to 3600".to_owned())
 }
 
 /// A number and its unit, `ms`, `s`, `m`, `h` or `d`: for example `500ms` or `5m`.
@@ -82,6 +99,15 @@ pub(crate) fn expected(text: &str) -> Result<Expected, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_outbox_is_looked_at_within_bounds_or_not_at_all() {
+        assert_eq!(outbox_poll("off"), Ok(OutboxPoll::Off));
+        assert_eq!(outbox_poll("0.25"), Ok(OutboxPoll::Every(Duration::from_millis(250))));
+        for bad in ["0", "0.01", "3601", "-1", "on", "NaN"] {
+            assert!(outbox_poll(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn a_start_is_a_word_or_a_position() {

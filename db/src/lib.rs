@@ -15,6 +15,7 @@ mod failure;
 mod row;
 mod statement;
 
+mod outbox;
 mod read;
 mod schedule;
 mod write;
@@ -33,6 +34,7 @@ pub use error::{MigrateError, OpenError, UrlError, WriteError};
 pub use hubs::{FIRST_LEASE, HubRow, Hubs, RegisterError};
 pub use journal::{Journal, JournalEntry};
 pub use migrate::Migrated;
+pub use outbox::{Drained, OUTBOX_ROW_BYTES_MAX, OUTBOX_ROWS_MAX, Outbox, OutboxRow, OutboxRows, WaitingRow};
 pub use read::{
     DUE_PAGE_MAX, Head, Matching, ReadError, Reader, SCAN_POSITIONS_MAX, Settled, SettledRun, StoredStory,
     Wanted,
@@ -42,6 +44,7 @@ pub use schedule::{Cancelled, Due, Schedule, ScheduleState, ScheduleWish, Schedu
 pub use url::DatabaseUrl;
 pub use write::append::Append;
 pub use write::ceiling::Ceiling;
+pub use write::chain::Effects;
 pub use write::commits::{Commits, Committed};
 pub use write::group::{Group, GroupId, GroupWish, Slot};
 pub use write::manage::{ChangedGroup, GroupAct, GroupChange, GroupPause, Swept};

@@ -50,6 +50,14 @@ const MIGRATIONS: &[Migration] = &[
             include_str!("../../sql/mysql/migrations/0003_group.sql"),
         ),
     },
+    Migration {
+        version: 5,
+        name: "0005_outbox",
+        text: Statement::each(
+            include_str!("../../sql/sqlite/migrations/0005_outbox.sql"),
+            include_str!("../../sql/mysql/migrations/0005_outbox.sql"),
+        ),
+    },
 ];
 
 const CREATE: Statement = Statement::each(

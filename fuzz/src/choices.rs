@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
+use eventflow_proto::chain::{Chain, Effect, Later, Which};
 use eventflow_proto::message::{Answer, Link, Offer, Request, Scope, Verdict, Wait};
 use eventflow_proto::read::{Query, Window};
 use eventflow_proto::{
     Attempt, Cpid, Data, Domain, Eid, Event, EventId, EventName, Expectation, Expected, GroupName,
-    ListenerId, Metadata, NameFilter, NewEvent, Order, Pid, Position, Refusal, ServiceName, Start, Timestamp,
-    Topic, Version,
+    ListenerId, Metadata, NameFilter, NewEvent, Order, Pid, Position, Refusal, ScheduleKey, ServiceName,
+    Start, Timestamp, Topic, Version,
 };
 
 /// Decisions that are still to be made.
@@ -238,12 +239,16 @@ impl<'a> Choices<'a> {
             1 => Offer::Persist,
             _ => Offer::Restore(events.iter().map(|_| self.maybe(Self::service)).collect()),
         };
-        let expectations = self.some(|choices| Expectation {
+        let expectations = self.expectations();
+        Request::Append { events, offer, expectations }
+    }
+
+    fn expectations(&mut self) -> Vec<Expectation> {
+        self.some(|choices| Expectation {
             domain: choices.domain(),
             pid: choices.pid(),
             expected: choices.expected(),
-        });
-        Request::Append { events, offer, expectations }
+        })
     }
 
     fn query(&mut self) -> Query {
@@ -326,6 +331,32 @@ impl<'a> Choices<'a> {
         };
         let (listener, position) = (self.listener(), Position(u64::from(self.way(8))));
         Answer { listener, position, attempt: Attempt(u32::from(self.way(4))), verdict }
+    }
+
+    /// An ack with effects.
+    pub fn chain(&mut self) -> Box<Chain> {
+        let Answer { listener, position, attempt, .. } = self.answer();
+        let effects = self.some(Self::effect);
+        let expectations = self.expectations();
+        Box::new(Chain { listener, position, attempt, effects, expectations })
+    }
+
+    fn effect(&mut self) -> Effect {
+        match self.way(5) {
+            0 => Effect::Publish(self.new_event()),
+            1 => Effect::Persist(self.new_event()),
+            2 => Effect::Schedule(Later {
+                event: self.new_event(),
+                due: self.time(),
+                key: self.maybe(Self::key),
+            }),
+            3 => Effect::Cancel(if self.yes() { Which::Id(self.event_id()) } else { Which::Key(self.key()) }),
+            _ => Effect::Link(self.link()),
+        }
+    }
+
+    fn key(&mut self) -> ScheduleKey {
+        ScheduleKey::parse(self.event_id().as_str()).expect("an id is a key, too")
     }
 
     /// A refusal.

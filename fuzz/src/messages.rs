@@ -1,5 +1,6 @@
 //! Any message: it fits a frame and is read as what it was, or it is refused before it is sent.
 
+use eventflow_proto::chain::Chained;
 use eventflow_proto::limits::FRAME_BYTES_MAX;
 use eventflow_proto::message::{
     Appended, Consume, Hello, HubMessage, Reply, Request, SpokeMessage, Stored, Subscribe, Welcome,
@@ -52,7 +53,7 @@ fn spoke_message(choices: &mut Choices<'_>) -> SpokeMessage {
 }
 
 fn request(choices: &mut Choices<'_>) -> Request {
-    match choices.way(4) {
+    match choices.way(5) {
         0 => Request::Consume(Consume {
             listener: choices.listener(),
             group: choices.group(),
@@ -69,6 +70,7 @@ fn request(choices: &mut Choices<'_>) -> Request {
             credit: choices.small(),
         }),
         2 => Request::Leave(choices.listener()),
+        3 => Request::Chain(choices.chain()),
         _ => choices.request(),
     }
 }
@@ -103,7 +105,7 @@ fn hub_message(choices: &mut Choices<'_>) -> HubMessage {
 
 fn reply(choices: &mut Choices<'_>) -> Reply {
     let more = if choices.yes() { More::Maybe } else { More::No };
-    match choices.way(10) {
+    match choices.way(11) {
         0 => Reply::Appended(choices.some(appended)),
         1 => Reply::Listening { after: choices.position() },
         2 => Reply::Left,
@@ -117,7 +119,12 @@ fn reply(choices: &mut Choices<'_>) -> Reply {
         5 => Reply::Page(Page::Domains { domains: choices.some(Choices::domain), more }),
         6 => Reply::Changed(choices.number()),
         7 => Reply::Groups(choices.some(group_report)),
-        8 => Reply::GroupStatus(choices.some(Choices::group_status)),
+        8 => Reply::Chained(if choices.yes() {
+            Chained::Committed(choices.some(appended))
+        } else {
+            Chained::Stale
+        }),
+        9 => Reply::GroupStatus(choices.some(Choices::group_status)),
         _ => Reply::Story(Box::new(EventStory {
             event: choices.maybe(|choices| (*choices.event()).clone()),
             position: choices.position(),
@@ -159,13 +166,14 @@ pub fn group_report(choices: &mut Choices<'_>) -> GroupReport {
 }
 
 fn delivery(choices: &mut Choices<'_>) -> DeliveryStory {
-    let state = match choices.way(7) {
+    let state = match choices.way(8) {
         0 => DeliveryState::Succeeded,
         1 => DeliveryState::InFlight { since: choices.time(), deadline: choices.time() },
         2 => DeliveryState::RetryAt { at: choices.time() },
         3 => DeliveryState::BlockedBy { id: choices.event_id(), position: choices.position() },
         4 => DeliveryState::NoCredit { members: choices.number() },
-        5 => DeliveryState::Paused { since: choices.time(), by: choices.text() },
+        5 => DeliveryState::Committing { since: choices.time() },
+        6 => DeliveryState::Paused { since: choices.time(), by: choices.text() },
         _ => DeliveryState::NotRead { before: choices.number() },
     };
     DeliveryStory {

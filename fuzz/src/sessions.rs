@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use eventflow_proto::chain::Chained;
 use eventflow_proto::message::{Reply, Request, Welcome};
 use eventflow_proto::read::{More, Page};
 use eventflow_proto::session::{
@@ -33,6 +34,8 @@ struct World {
     asked: BTreeMap<RequestId, Request>,
     /// Requests that the application waits for.
     awaited: BTreeSet<RequestKey>,
+    /// Chains that it waits for, which are never forgotten.
+    chained: BTreeSet<RequestKey>,
     /// Whether foreign bytes came on this link: then anything may be a violation.
     is_foreign: bool,
 }
@@ -50,6 +53,7 @@ pub fn run(bytes: &[u8]) {
         to_spoke: VecDeque::new(),
         asked: BTreeMap::new(),
         awaited: BTreeSet::new(),
+        chained: BTreeSet::new(),
         is_foreign: false,
     };
     world.connect();
@@ -129,7 +133,11 @@ impl World {
             4 => self.spoke.leave(choices.listener()),
             5 => {
                 let link = self.spoke.link() - u64::from(choices.way(8) == 0);
-                self.spoke.answer(link, choices.answer());
+                if choices.yes() {
+                    self.spoke.answer(link, choices.answer());
+                } else if let Ok(Some(key)) = self.spoke.chain(link, choices.chain()) {
+                    assert!(self.chained.insert(key));
+                }
             }
             6 => self.spoke.credit(choices.listener(), choices.small()),
             _ if choices.way(8) == 0 => self.spoke.goodbye(),
@@ -176,6 +184,10 @@ impl World {
             Request::Groups { .. } | Request::Group(_) => Ok(Reply::Groups(Vec::new())),
             Request::Story(_) => Err(choices.refusal()),
             Request::Wait(_) => Ok(Reply::Waited(None)),
+            Request::Chain(_) if choices.yes() => Ok(Reply::Chained(Chained::Stale)),
+            Request::Chain(chain) => {
+                Ok(Reply::Chained(Chained::Committed(vec![appended(choices); chain.appends()])))
+            }
             Request::Manage(_) => Ok(Reply::GroupStatus(choices.some(Choices::group_status))),
         };
         self.hub.reply(id, outcome);
@@ -268,8 +280,8 @@ impl World {
 
     fn hear_events(&mut self) {
         while let Some(event) = self.spoke.poll_event() {
-            if let FromHub::Answered { key, .. } = event {
-                assert!(self.awaited.remove(&key), "answered twice");
+            if let FromHub::Answered { key, .. } | FromHub::Lost { key } = event {
+                assert!(self.awaited.remove(&key) || self.chained.remove(&key), "answered twice");
             }
         }
     }

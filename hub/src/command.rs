@@ -4,6 +4,7 @@
 //! it is never taken from the peer but from its certificate's row.
 
 mod append;
+mod chain;
 mod inspect;
 mod manage;
 mod read;
@@ -79,6 +80,7 @@ impl Commands {
             Request::Group(name) => self.group(&name).await,
             Request::Story(id) => self.story(&id).await,
             Request::Wait(wait) => self.wait(wait).await,
+            Request::Chain(chain) => self.chain(&caller, *chain).await.await,
             Request::Manage(command) => self.manage(&caller, command).await,
         }
     }

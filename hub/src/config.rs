@@ -35,6 +35,23 @@ pub struct HubConfig {
     pub keep_alive: Duration,
     /// Limits before and after authentication.
     pub limits: ConnectionLimits,
+    /// How often the outbox is looked at.
+    pub outbox: OutboxPoll,
+}
+
+/// How often a hub looks whether services have put events into the outbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutboxPoll {
+    /// Never: another hub does, or nobody uses it.
+    Off,
+    /// At most this long apart while nothing comes, and at once while something does.
+    Every(Duration),
+}
+
+impl Default for OutboxPoll {
+    fn default() -> Self {
+        Self::Every(Duration::from_millis(500))
+    }
 }
 
 /// Limits on connections.
@@ -85,6 +102,7 @@ impl HubConfig {
             on_stall: OnStall::default(),
             keep_alive: Duration::from_secs(20),
             limits: ConnectionLimits::default(),
+            outbox: OutboxPoll::default(),
         }
     }
 }

@@ -302,6 +302,11 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
         let dispatcher = &self.terms.commands.dispatcher;
         match said {
             FromSpoke::Hello(hello) => return self.hello(&hello).await,
+            FromSpoke::Request { id, body: Request::Chain(chain) } => {
+                // The dispatcher has it before what the spoke says next.
+                let waiting = self.terms.commands.chain(&self.caller, *chain).await;
+                self.running.push(Box::pin(async move { (id, waiting.await) }));
+            }
             FromSpoke::Request { id, body } => {
                 let commands = Arc::clone(&self.terms.commands);
                 let caller = Arc::clone(&self.caller);

@@ -27,7 +27,7 @@ mod waits;
 
 pub(crate) use connection::{ConnectionId, DEADLINES_MAX, PUSHES_MAX};
 pub(crate) use group::Standing;
-pub(crate) use handle::{Dispatcher, GroupPage, Outgoing};
+pub(crate) use handle::{ChainWork, Dispatcher, GroupPage, Outgoing};
 pub(crate) use oldest::{Effort, oldest};
 pub use rules::Rules;
 pub use task::OnStall;

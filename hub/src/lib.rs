@@ -10,6 +10,8 @@ mod config;
 mod error;
 mod run;
 
+pub mod recurrence;
+
 mod command;
 mod connection;
 mod dispatch;
@@ -22,10 +24,11 @@ mod health;
 mod identity;
 mod journal;
 mod metrics;
+mod outbox;
 mod passphrase;
 
 pub use clock::Clock;
-pub use config::{ConnectionLimits, HubConfig};
+pub use config::{ConnectionLimits, HubConfig, OutboxPoll};
 pub use data_folder::DataFolderError;
 #[cfg(feature = "simulation")]
 pub use dispatch::simulation;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use db::{Outcome, Settlements};
 use proto::{Domain, GroupName};
@@ -56,6 +57,14 @@ impl HandshakeFailure {
         ["tls", "timeout", "unknown", "revoked", "expired", "too_many", "protocol", "unavailable"];
 }
 
+/// What came of rows of the outbox.
+#[derive(Debug, Default)]
+struct OutboxCounts {
+    drained: AtomicU64,
+    failed: AtomicU64,
+    waited_ms: AtomicU64,
+}
+
 /// All that one hub counts; clones count together.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Metrics(Arc<Counts>);
@@ -79,6 +88,7 @@ struct Counts {
     answers: [AtomicU64; ANSWERS.len()],
     settled: [AtomicU64; OUTCOMES.len()],
     retries: AtomicU64,
+    outbox: OutboxCounts,
     lag: Figures,
     age_ms: Figures,
 }
@@ -162,6 +172,18 @@ impl Metrics {
         add(&self.0.retries, settlements.retries.len() as u64);
     }
 
+    /// So many rows of the outbox are in the log now, and so many failed.
+    pub(crate) fn outbox_drained(&self, drained: usize, failed: usize) {
+        add(&self.0.outbox.drained, drained as u64);
+        add(&self.0.outbox.failed, failed as u64);
+    }
+
+    /// The oldest row of the outbox that can be drained has waited so long.
+    pub(crate) fn set_outbox_waited(&self, waited: Duration) {
+        let millis = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+        self.0.outbox.waited_ms.store(millis, Ordering::Relaxed);
+    }
+
     /// So many deliveries are with members now.
     pub(crate) fn set_in_flight(&self, deliveries: u64) {
         self.0.in_flight.store(deliveries, Ordering::Relaxed);
@@ -228,6 +250,17 @@ impl Metrics {
         page.labelled("answers_total", "Answers of members.", "outcome", &ANSWERS, &counts.answers);
         page.labelled("settled_total", "Events settled in groups.", "outcome", &OUTCOMES, &counts.settled);
         page.counter("retries_total", "Failed deliveries to be tried again.", &counts.retries);
+        page.counter(
+            "outbox_drained_total",
+            "Rows of the outbox that are in the log.",
+            &counts.outbox.drained,
+        );
+        page.counter("outbox_failed_total", "Rows of the outbox that failed.", &counts.outbox.failed);
+        page.gauge(
+            "outbox_oldest_waiting_milliseconds",
+            "How long the oldest row of the outbox has waited.",
+            &counts.outbox.waited_ms,
+        );
         let groups = |figures: &Figures| figures.lock().unwrap_or_else(PoisonError::into_inner).clone();
         page.groups("group_lag_events", "Events that a group is behind the log.", 1, &groups(&counts.lag));
         page.groups(
@@ -414,9 +447,9 @@ mod tests {
         let metrics = Metrics::default();
         let (one, other) = (metrics.append_waits(), metrics.append_waits());
         has(&metrics, "eventflow_appends_waiting 2");
-        tokio::time::advance(std::time::Duration::from_micros(251)).await;
+        tokio::time::advance(Duration::from_micros(251)).await;
         drop(one);
-        tokio::time::advance(std::time::Duration::from_secs(6)).await;
+        tokio::time::advance(Duration::from_secs(6)).await;
         drop(other);
         has(&metrics, "eventflow_appends_waiting 0");
         has(&metrics, "eventflow_append_seconds_bucket{le=\"0.00025\"} 0");

@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::command::Commands;
-use crate::config::HubConfig;
+use crate::config::{HubConfig, OutboxPoll};
 use crate::connection::Terms;
 use crate::data_folder::DataFolder;
 use crate::dispatch::{self, DispatchTask, LeftBehind, Parts};
@@ -29,6 +29,7 @@ use crate::identity::HubIdentity;
 use crate::journal::Notes;
 use crate::listener::Door;
 use crate::metrics::Metrics;
+use crate::outbox::OutboxTask;
 use crate::{enrol, health, passphrase};
 
 /// How long a hub counts as alive without renewing its lease.
@@ -232,6 +233,13 @@ impl Starting {
         if let Some(listener) = health {
             let state = HealthState::new(ready, commands.metrics.clone());
             running.rest.spawn(health::serve(listener, state, rest_stop));
+        }
+        if let OutboxPoll::Every(poll) = self.config.outbox {
+            let (writer, metrics) = (commands.writer.clone(), commands.metrics.clone());
+            let task =
+                OutboxTask { outbox: self.database.outbox(), writer, clock: self.clock, metrics, poll };
+            // It ends before the writer, like whatever else asks for writes.
+            running.door.spawn(task.run(running.closing.clone()));
         }
         let terms = Terms {
             commands: Arc::new(commands),

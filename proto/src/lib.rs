@@ -12,11 +12,13 @@ pub mod filter;
 pub mod name;
 pub mod number;
 
+pub mod chain;
 pub mod enrol;
 pub mod group;
 pub mod message;
 pub mod priority;
 pub mod read;
+pub mod recurrence;
 pub mod refusal;
 pub mod report;
 pub mod wire;
@@ -26,7 +28,10 @@ pub mod session;
 pub use event::{Cpid, Data, Event, EventError, Metadata, NewEvent, slot};
 pub use filter::{Expectation, Expected, NameFilter, Order, Start, Topic};
 pub use group::{GroupSettings, ParkPolicy, SettingsChange};
-pub use name::{Domain, Eid, EventId, EventName, GroupName, HubId, NameError, Pid, ScheduleKey, ServiceName};
+pub use name::{
+    CronText, Domain, Eid, EventId, EventName, GroupName, HubId, NameError, Pid, ProjectionName, ScheduleKey,
+    ServiceName, ZoneName,
+};
 pub use number::{Attempt, ListenerId, Position, RequestId, Timestamp, TimestampError, Version};
 pub use priority::Priority;
 pub use refusal::Refusal;

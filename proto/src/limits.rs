@@ -27,6 +27,10 @@ pub const METADATA_BYTES_MAX: usize = 8 * 1024;
 /// Events in one atomic append. More is refused; split it.
 pub const EVENTS_PER_APPEND_MAX: usize = 1_000;
 
+/// Effects of one ack: events, schedules, cancellations and links together, and expectations as many again.
+/// The handler is told when it collects more.
+pub const EFFECTS_PER_CHAIN_MAX: usize = 256;
+
 /// Names that one filter may list. More is refused; use the wildcard.
 pub const NAMES_PER_FILTER_MAX: usize = 64;
 
@@ -36,6 +40,10 @@ pub const FRAME_BYTES_BEFORE_WELCOME: usize = 4 * 1024;
 /// Largest frame afterwards, in bytes: the largest event with all its names, links and metadata.
 /// A larger one closes the connection.
 pub const FRAME_BYTES_MAX: usize = DATA_BYTES_MAX + 256 * 1024;
+
+/// Bytes on the wire of all effects and expectations of one ack, so that they fit a frame. The handler is told
+/// when it collects more.
+pub const CHAIN_BYTES_MAX: usize = FRAME_BYTES_MAX - 4 * 1024;
 
 /// Largest frame on the enrolment socket, in bytes. A larger one closes it.
 pub const ENROLMENT_FRAME_BYTES_MAX: usize = 16 * 1024;
@@ -90,6 +98,11 @@ pub const UNSENT_MESSAGES_MAX: usize = 16_384;
 /// Bytes, roughly, that may wait to be sent to a spoke before the hub stops reading what it says.
 pub const UNSENT_BYTES_MAX: usize = 8 << 20;
 
+/// Characters of a cron expression. Longer is refused.
+pub const CRON_CHARS_MAX: usize = 128;
+
+/// Characters of the name of a time zone. Longer is refused.
+pub const ZONE_CHARS_MAX: usize = 64;
 /// Failures that a group may allow an event before it is parked. A larger wish is refused.
 pub const GROUP_ATTEMPTS_MAX: u32 = 1_000;
 

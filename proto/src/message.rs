@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use crate::chain::{Chain, Chained};
 use crate::event::{Event, NewEvent};
 use crate::filter::{Expectation, Order, Start, Topic};
 use crate::group::{GroupCommand, GroupStatus};
@@ -108,6 +109,9 @@ pub enum Request {
     Story(EventId),
     /// Waits for an event of a process. Answered by [`Reply::Waited`], whenever that is.
     Wait(Wait),
+    /// Acknowledges a delivery together with what follows from it. Answered by [`Reply::Chained`]; after a
+    /// refusal the delivery counts as failed.
+    Chain(Box<Chain>),
     /// Tells of groups or changes them. Answered by [`Reply::GroupStatus`] when the change is durable
     /// and in force; of many groups, with the first of them.
     Manage(GroupCommand),
@@ -341,6 +345,8 @@ pub enum Reply {
     Story(Box<EventStory>),
     /// The event that was waited for, or none: the time is over.
     Waited(Option<Arc<Event>>),
+    /// What came of an ack with effects.
+    Chained(Chained),
     /// How groups stand. After a removal: how they stood.
     GroupStatus(Vec<GroupStatus>),
 }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::limits::{EVENT_ID_CHARS_MAX, NAME_CHARS_MAX};
+use crate::limits::{CRON_CHARS_MAX, EVENT_ID_CHARS_MAX, NAME_CHARS_MAX, ZONE_CHARS_MAX};
 
 /// Why a text cannot be a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -215,6 +215,19 @@ text_type! {
 text_type! {
     /// What a schedule is found again by: of all schedules with the same key one can be pending.
     ScheduleKey, "the schedule key", NAME_CHARS_MAX, check
+}
+text_type! {
+    /// A projection: what its checkpoint is found again by. The hub never hears it.
+    ProjectionName, "the projection", NAME_CHARS_MAX, check
+}
+
+text_type! {
+    /// The text of a cron expression. Whether it is one, the hub says.
+    CronText, "the cron expression", CRON_CHARS_MAX, check
+}
+text_type! {
+    /// The name of a time zone. Whether there is one, the hub says.
+    ZoneName, "the time zone", ZONE_CHARS_MAX, check
 }
 
 /// `*` stands for every name in filters, so no event may bear it.

@@ -132,6 +132,11 @@ pub enum DeliveryState {
     BeforeStart,
     /// It is about to be pushed.
     Ready,
+    /// Its handler is done: its ack and what follows from it are being committed.
+    Committing {
+        /// Since when.
+        since: Timestamp,
+    },
     /// Its group or its process is paused.
     Paused {
         /// Since when.

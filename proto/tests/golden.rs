@@ -6,6 +6,8 @@
 // What serves several tests is test code too, which clippy does not see.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "golden/chains.rs"]
+mod chains;
 #[path = "golden/groups.rs"]
 mod groups;
 #[path = "golden/values.rs"]

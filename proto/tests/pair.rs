@@ -236,6 +236,8 @@ struct Happened {
     delivered: usize,
     stale_answers: usize,
     pushed: usize,
+    chained: usize,
+    lost_chains: usize,
 }
 
 fn run(seeds: std::ops::Range<u64>, trouble: Trouble) -> Happened {
@@ -251,6 +253,14 @@ fn run(seeds: std::ops::Range<u64>, trouble: Trouble) -> Happened {
         assert!(outcome.is_ok(), "seed {seed} failed");
         let lost = world.app.stored.iter().find(|id| !world.log.holds(id));
         assert_eq!(lost, None, "an event was answered as stored and is not");
+        let app = &world.app;
+        let uncommitted = app
+            .committed
+            .iter()
+            .find(|(parent, child)| !world.log.handled.contains(parent) || !world.log.holds(child));
+        assert_eq!(uncommitted, None, "a chain was answered as committed and is not");
+        happened.chained += app.committed.len();
+        happened.lost_chains += app.lost_chains;
         happened.links += world.links;
         happened.silenced += world.silenced;
         happened.stored += world.app.stored.len();
@@ -275,6 +285,7 @@ fn every_request_is_answered_once_and_nothing_is_lost_over_cut_links() {
     let happened = run(200..250, Trouble { cut: 300, silence: NONE, stop: NONE, drop: 2_000 });
     assert!(happened.delivered > 2_000 && happened.pushed > 2_000, "{happened:?}");
     assert!(happened.stale_answers > 50, "{happened:?}");
+    assert!(happened.chained > 500 && happened.lost_chains > 50, "{happened:?}");
 }
 
 #[test]

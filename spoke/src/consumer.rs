@@ -3,8 +3,10 @@
 //! Within a process (pid) events come one by one in their order; events of different processes come
 //! at the same time, up to the concurrency. An event whose handler fails comes again. An event may
 //! come twice (a member died, a link was cut after the work was done), so a handler should either be
-//! safe to run twice or record its effect under the event's id.
+//! safe to run twice or record its effect under the event's id. What it wants of the hub itself it collects
+//! in its delivery, and that is committed once, together with its ack.
 
+mod chain;
 mod delivery;
 mod handlers;
 mod held;
@@ -27,6 +29,8 @@ use tracing::Instrument;
 use crate::error::{ClosedReason, ListenError};
 use crate::link::Link;
 
+pub(crate) use chain::Told;
+pub use chain::{ChainError, EffectError};
 pub use delivery::{Delivery, Failure};
 pub use map::{ConsumerMap, Consumers};
 
@@ -148,7 +152,8 @@ impl ConsumerBuilder {
         }
         let names = self.handlers.filter(std::mem::take(&mut self.names));
         let handlers = std::mem::take(&mut self.handlers);
-        self.open(names, |concurrency| Work::handlers(handlers, concurrency)).await
+        let group = self.group.clone();
+        self.open(names, |concurrency| Work::handlers(handlers, concurrency, group)).await
     }
 
     /// Joins the group and gives the deliveries out one by one, for tools that answer by themselves.
@@ -172,6 +177,7 @@ impl ConsumerBuilder {
             .map_err(|found| ListenError::TooManyNames { found, max: NAMES_PER_FILTER_MAX })?;
         let credit = self.credit.unwrap_or_else(|| prefetch(self.concurrency));
         let span = tracing::info_span!("consumer", group = %self.group, domain = %self.domain);
+        let group = self.group.clone();
         let wish = Listen::Consume {
             group: self.group,
             topic: Topic { domain: self.domain, names },
@@ -185,7 +191,7 @@ impl ConsumerBuilder {
         let mut task = JoinSet::new();
         let held_max = self.concurrency.max(usize::try_from(credit).unwrap_or(usize::MAX));
         let work = work(self.concurrency);
-        let run = Task::new(inbox, work, held_max, self.handle_within, stop.clone()).run();
+        let run = Task::new(inbox, work, group, held_max, self.handle_within, stop.clone()).run();
         task.spawn(run.instrument(span));
         Ok(Consumer { task, stop })
     }

@@ -63,6 +63,7 @@ mod read;
 mod wait;
 
 mod consumer;
+mod projection;
 mod subscription;
 
 mod identity;
@@ -71,12 +72,27 @@ mod link;
 #[cfg(test)]
 mod testing;
 
+/// The guide, whose examples are compiled.
+#[cfg(all(doctest, feature = "sql"))]
+#[doc = include_str!("../../docs/projections.md")]
+struct Guide;
+
 pub use append::AppendBuilder;
-pub use consumer::{Consumer, ConsumerBuilder, ConsumerMap, Consumers, Delivery, DeliveryStream, Failure};
+pub use consumer::{
+    ChainError, Consumer, ConsumerBuilder, ConsumerMap, Consumers, Delivery, DeliveryStream, EffectError,
+    Failure,
+};
 pub use error::{ClosedReason, ConnectError, ListenError, PublishError, RequestError};
 pub use ids::{generate_id, generate_pid};
 pub use listing::{Listing, LogPage};
 pub use options::{OptionsError, SpokeOptions, default_data_folder};
+pub use projection::{
+    ApplyError, Build, Checkpoint, Closure, Ended, Generation, Generations, Phase, Progress, Projection,
+    ProjectionBuilder, ProjectionError, ProjectionStore, Projector, ReachError, Standing, Step, Switched,
+    projector,
+};
+#[cfg(feature = "sql")]
+pub use projection::{MySqlStore, SqliteStore};
 pub use read::EventlogReader;
 pub use spoke::{CloseError, Spoke};
 pub use state::{StateError, compose_state};
@@ -84,6 +100,7 @@ pub use subscription::{EventStream, Subscription, Told};
 pub use wait::{PublishAndWait, Wait, WaitError};
 
 /// The words of the protocol that this crate's methods speak in.
+pub use proto::chain::{Which, child_id};
 pub use proto::group::{
     GroupMember, GroupPart, GroupSettings, GroupStatus, MembersFate, OldestUnsettled, ParkPolicy, Pause,
     PausedPid, SettingsChange,
@@ -93,6 +110,6 @@ pub use proto::read::More;
 pub use proto::report::{DeliveryState, DeliveryStory, EventStory, GroupReport};
 pub use proto::{
     Attempt, Cpid, Data, Domain, Eid, Event, EventError, EventId, EventName, Expected, GroupName, HubId,
-    Metadata, NameError, NewEvent, Order, Pid, Position, Priority, Refusal, ServiceName, Start, Timestamp,
-    TimestampError, Version,
+    Metadata, NameError, NewEvent, Order, Pid, Position, Priority, ProjectionName, Refusal, ScheduleKey,
+    ServiceName, Start, Timestamp, TimestampError, Version,
 };

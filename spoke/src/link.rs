@@ -12,6 +12,7 @@
 
 mod address;
 mod backoff;
+mod chains;
 mod dial;
 mod driver;
 mod inbox;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::ListenerId;
+use proto::chain::Chain;
 use proto::message::{Answer, Reply, Request, Welcome};
 use proto::session::Listen;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -31,9 +33,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use crate::consumer::Told;
 use crate::error::{AskError, ClosedReason, ConnectError};
 use crate::options::SpokeOptions;
 
+pub(crate) use backoff::Backoff;
 pub(crate) use inbox::{Arrival, Inbox, Signals, Taken};
 pub(crate) use window::Weight;
 
@@ -59,6 +63,8 @@ pub(crate) enum Command {
     Leave { listener: ListenerId, left: Option<oneshot::Sender<Result<(), AskError>>> },
     /// Answers deliveries that came over this connection.
     Answer { connection: u64, answers: Vec<Answer> },
+    /// Answers a delivery that came over this connection, with effects.
+    Chain { connection: u64, chain: Box<Chain>, told: Option<Told> },
     /// Allows so many more events to be under way to a listener.
     Credit { listener: ListenerId, events: u32 },
     /// Finishes what is in flight and ends.
@@ -164,6 +170,16 @@ impl Link {
     /// Passes answers on. Waits while the command queue is full.
     pub(crate) async fn answer(&self, connection: u64, answers: Vec<Answer>) -> Result<(), AskError> {
         self.send(Command::Answer { connection, answers }).await
+    }
+
+    /// Passes an ack with effects on. Waits while the command queue is full.
+    pub(crate) async fn chain(
+        &self,
+        connection: u64,
+        chain: Box<Chain>,
+        told: Option<Told>,
+    ) -> Result<(), AskError> {
+        self.send(Command::Chain { connection, chain, told }).await
     }
 
     /// Finishes what is in flight within the request time-out and ends. Gives how many requests had

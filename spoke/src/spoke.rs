@@ -174,6 +174,7 @@ pub(crate) fn unexpected(reply: Reply) -> AskError {
         Reply::Groups(_) => "Groups",
         Reply::Story(_) => "Story",
         Reply::Waited(_) => "Waited",
+        Reply::Chained(_) => "Chained",
         Reply::GroupStatus(_) => "GroupStatus",
     };
     AskError::Refused(proto::Refusal::Invalid {

@@ -159,25 +159,23 @@ impl EventStream {
         Told::Event(event)
     }
 
-    /// The newest signal that was not told yet.
-    fn signal(&mut self) -> Option<Told> {
-        let newest = self.inbox.signals();
-        let (lagged, caught_up) = (newest.lagged, newest.caught_up);
-        drop(newest);
-        if lagged.times > self.told.lagged.times {
-            self.told.lagged = lagged;
-            return Some(Told::Lagged { behind: lagged.behind });
+    /// What `newest` says that was not told yet.
+    fn signal(&mut self, newest: &Signals) -> Option<Told> {
+        if newest.lagged.times > self.told.lagged.times {
+            self.told.lagged = newest.lagged;
+            return Some(Told::Lagged { behind: newest.lagged.behind });
         }
-        let caught_up = caught_up.filter(|position| Some(*position) > self.told.caught_up)?;
+        let caught_up = newest.caught_up.filter(|position| Some(*position) > self.told.caught_up)?;
         self.told.caught_up = Some(caught_up);
         // An event that came after the signal may have been told already.
         Some(Told::CaughtUp { position: caught_up.max(self.last) })
     }
 
-    /// Whether the signals hold something that was not told.
-    fn has_signal(&self) -> bool {
+    /// The newest signals, if they hold something that was not told.
+    fn news(&self) -> Option<Signals> {
         let newest = self.inbox.signals();
-        newest.lagged.times > self.told.lagged.times || newest.caught_up > self.told.caught_up
+        let is_new = newest.lagged.times > self.told.lagged.times || newest.caught_up > self.told.caught_up;
+        is_new.then(|| newest.clone())
     }
 }
 
@@ -190,14 +188,18 @@ impl Stream for EventStream {
             return Poll::Ready(None);
         }
         stream.poll_credit(context);
-        // Looked at before the queue: what was signalled now comes after everything that is in it.
+        // Taken before the queue is looked at: what was signalled by now comes after everything that is in it.
+        // A later signal may be about events that come into the queue only after that look.
         stream.inbox.wake_on_signal(context);
-        let has_signal = stream.has_signal();
+        let news = stream.news();
         let arrival = stream.inbox.poll(context);
         if let Poll::Ready(Some(arrival)) = arrival {
             return Poll::Ready(Some(Ok(stream.event(arrival.event))));
         }
-        if has_signal && let Some(told) = stream.signal() {
+        // A task that has done much is told that nothing is there, to let others run.
+        if stream.inbox.is_empty()
+            && let Some(told) = news.and_then(|news| stream.signal(&news))
+        {
             return Poll::Ready(Some(Ok(told)));
         }
         match arrival {

@@ -1,6 +1,13 @@
 //! What this crate's own tests share.
 
-use proto::{Data, Domain, Event, EventId, EventName, Metadata, Pid, Position, Timestamp, Version};
+use proto::{
+    Data, Domain, Event, EventId, EventName, GroupName, Metadata, Pid, Position, Timestamp, Version,
+};
+
+/// The group `billing`.
+pub(crate) fn group() -> GroupName {
+    GroupName::parse("billing").unwrap()
+}
 
 /// An event at `position`, of the process `order/1`.
 pub(crate) fn event(position: u64) -> Event {

@@ -11,11 +11,15 @@
 )]
 
 mod bad_input;
+mod chain;
+mod chains;
 mod conformance;
 mod delivery;
 mod groups;
 mod hostile;
+mod outbox;
 mod plans;
 mod process;
+mod projection;
 mod tidy;
 mod waiting;

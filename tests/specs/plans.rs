@@ -23,8 +23,13 @@ const ALLOWED: &[(&str, &str, &str)] = &[
 ];
 
 /// Folders whose statements ask the engine about itself and read no table of ours.
-const NOT_ABOUT_TABLES: &[&str] =
-    &["doctor/", "engine/", "schema_migration/create.sql", "schema_migration/tables.sql"];
+const NOT_ABOUT_TABLES: &[&str] = &[
+    "doctor/",
+    "engine/",
+    "schema_migration/create.sql",
+    "schema_migration/tables.sql",
+    "projection/create.sql",
+];
 
 /// Statements for `engine`, as (path, text).
 fn statements(engine: Engine) -> Vec<(String, String)> {
@@ -159,12 +164,33 @@ async fn fill(database: &TestDatabase) {
              {MANY} SELECT CONCAT('s', i), CONCAT('k', i % 2000), CASE WHEN i < 2000 THEN CONCAT('k', i) END,
                i, CASE WHEN i < 6000 THEN i END, i % 64, CONCAT('d', i % 5), 'p', 'n', 'shop', '{{}}', {digest}, i FROM r"
         ),
+        format!(
+            "event_outbox (id, publisher, domain, pid, name, data, failed)
+             {MANY} SELECT CONCAT('o', i), 'shop', 'd', 'p', 'n', '{{}}', CASE WHEN i % 10 = 0 THEN i END FROM r"
+        ),
+        format!("projection (name, serving, newest) {MANY} SELECT CONCAT('p', i), 1, 1 FROM r"),
+        format!(
+            "projection_checkpoint (name, generation, position, incarnation, retired, updated)
+             {MANY} SELECT CONCAT('p', i % 500), i / 500, i, 1, 0, 0 FROM r"
+        ),
+        format!(
+            "projection_skipped (name, generation, position, event_id, skipped)
+             {MANY} SELECT CONCAT('p', i % 500), 1, i, 'e', 0 FROM r"
+        ),
         format!("group_settings (group_id) {MANY} SELECT i FROM r"),
         format!("group_pause (group_id, pid, since, agent) {MANY} SELECT i % 20, CONCAT('p', i), 1, 'a' FROM r"),
         format!("group_removed (group_id, name, domain, removed, agent, swept) {MANY} SELECT i, 'g', 'd', 1, 'a', CASE WHEN i > 5 THEN 1 END FROM r"),
         format!("log (timestamp, agent, message) {MANY} SELECT i, 'a', 'm' FROM r"),
         format!("log_archive (id, timestamp, agent, message) {MANY} SELECT i, i, 'a', 'm' FROM r"),
     ];
+    // The tables that a projection keeps in its own database.
+    database
+        .execute(if sqlite {
+            include_str!("../../sql/sqlite/projection/create.sql")
+        } else {
+            include_str!("../../sql/mysql/projection/create.sql")
+        })
+        .await;
     for insert in inserts {
         database.execute(&format!("INSERT INTO {insert}")).await;
     }
@@ -173,8 +199,9 @@ async fn fill(database: &TestDatabase) {
         database
             .execute(
                 "ANALYZE TABLE event, event_eid, event_cpid, event_published, event_retry, event_parked,
-                 consumer_group, consumer_slot, group_settings, group_pause, group_removed, certificate,
-                 event_scheduled, log, log_archive",
+                 consumer_group, consumer_slot, certificate, event_scheduled, event_outbox, log,
+                 log_archive, projection, projection_checkpoint, projection_skipped, group_settings,
+                 group_pause, group_removed",
             )
             .await;
     }

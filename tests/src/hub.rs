@@ -1,7 +1,9 @@
 //! A hub in this process: started, stopped and started again as a value.
 
+use std::io::ErrorKind;
+
 use db::DatabaseUrl;
-use hub::{HubConfig, Ready};
+use hub::{HubConfig, HubError, Ready};
 use spoke::{Spoke, SpokeOptions};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -67,6 +69,13 @@ impl TestHub {
     pub async fn crash_and_restart(&mut self) {
         assert!(self.task.try_join_next().is_none(), "the hub has ended by itself");
         self.task.shutdown().await;
+        // Its listener goes with it, but a moment later.
+        within("the port", async {
+            while tokio::net::TcpListener::bind(&self.address).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
         self.run().await;
     }
 
@@ -76,6 +85,19 @@ impl TestHub {
     }
 
     async fn run(&mut self) {
+        // Whoever connects from a port that nobody listens on has it for a moment.
+        let started = async {
+            loop {
+                if let Some(ready) = self.try_to_run().await {
+                    return ready;
+                }
+            }
+        };
+        self.address = within("the hub's start", started).await.address.to_string();
+    }
+
+    /// Starts it; `None` if its port is taken.
+    async fn try_to_run(&mut self) -> Option<Ready> {
         let mut config = HubConfig::new(self.folder.path().to_owned());
         config.database = self.database.clone();
         config.listen = self.address.clone();
@@ -87,9 +109,16 @@ impl TestHub {
         self.stop = CancellationToken::new();
         let stop = self.stop.clone();
         self.task.spawn(async move {
-            let stopped = hub::run(config, ready, stop).await.unwrap();
-            assert_eq!(stopped.stalls, 0, "the dispatcher was stuck");
+            match hub::run(config, ready, stop).await {
+                Ok(stopped) => assert_eq!(stopped.stalls, 0, "the dispatcher was stuck"),
+                Err(HubError::Listen { reason, .. }) if reason.kind() == ErrorKind::AddrInUse => {}
+                Err(error) => panic!("{error}"),
+            }
         });
-        self.address = within("the hub's start", started).await.unwrap().address.to_string();
+        if let Ok(ready) = started.await {
+            return Some(ready);
+        }
+        self.task.join_next().await.unwrap().unwrap();
+        None
     }
 }

@@ -148,15 +148,22 @@ impl Place {
     /// Starts a hub at `listen` and waits until it can be reached.
     pub async fn hub_at(&self, listen: &str, arguments: &[&str]) -> HubProcess {
         let log = self.data().join("hub.log");
-        let stderr = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
-        let mut command = self.command(&["hub", "--json", "--listen", listen, "--health", "127.0.0.1:0"]);
-        let mut running = Running::of(command.args(arguments).stderr(stderr));
-        let Some(line) = running.line().await else {
-            panic!("the hub did not start: {}", std::fs::read_to_string(&log).unwrap());
-        };
-        let said: serde_json::Value = serde_json::from_str(&line).unwrap();
-        let text = |field: &str| said[field].as_str().unwrap_or_default().to_owned();
-        HubProcess { running, address: text("address"), health: text("health"), log }
+        // Whoever connects from a port that nobody listens on has it for a moment.
+        for _ in 0..100 {
+            let stderr = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
+            let before = usize::try_from(stderr.metadata().unwrap().len()).unwrap();
+            let mut command = self.command(&["hub", "--json", "--listen", listen, "--health", "127.0.0.1:0"]);
+            let mut running = Running::of(command.args(arguments).stderr(stderr));
+            if let Some(line) = running.line().await {
+                let said: serde_json::Value = serde_json::from_str(&line).unwrap();
+                let text = |field: &str| said[field].as_str().unwrap_or_default().to_owned();
+                return HubProcess { running, address: text("address"), health: text("health"), log };
+            }
+            let said = std::fs::read(&log).unwrap();
+            let said = String::from_utf8_lossy(&said[before..]);
+            assert!(said.contains("Address already in use"), "the hub did not start: {said}");
+        }
+        panic!("{listen} is somebody else's");
     }
 }
 

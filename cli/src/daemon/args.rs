@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::{ArgMatches, Args};
 use db::DatabaseUrl;
 use hub::{
-    ConnectionLimits, HubConfig, OnStall, PASSPHRASE_VARIABLE, PassphraseError, PassphraseSource, Rules,
+    ConnectionLimits, HubConfig, OnStall, OutboxPoll, PASSPHRASE_VARIABLE, PassphraseError, PassphraseSource,
+    Rules,
 };
 
 use super::choice::{Choice, Chosen, Reading};
@@ -48,6 +49,10 @@ pub(crate) struct HubArgs {
     /// Silence after which either end of a connection pings [default: 20]
     #[arg(long, value_name = "SECONDS", env = "EVENTFLOW_KEEP_ALIVE", hide_env_values = true, value_parser = parse::seconds)]
     keep_alive: Option<Duration>,
+    /// The longest pause between two looks at the outbox table while nothing comes, or off
+    /// [default: 0.5]
+    #[arg(long, value_name = "SECONDS", env = "EVENTFLOW_OUTBOX_POLL", hide_env_values = true, value_parser = parse::outbox_poll)]
+    outbox_poll: Option<OutboxPoll>,
     #[command(flatten)]
     rules: RuleArgs,
     /// What to do when the dispatcher is stuck, which is a fault of the hub: report, or end and be
@@ -119,6 +124,13 @@ pub(super) struct Settings {
 const TEXT: Reading<String> = Reading { parse: |text| Ok(text.to_owned()), show: String::clone };
 const SECONDS: Reading<Duration> =
     Reading { parse: parse::seconds, show: |duration| duration.as_secs_f64().to_string() };
+const OUTBOX_POLL: Reading<OutboxPoll> = Reading {
+    parse: parse::outbox_poll,
+    show: |poll| match poll {
+        OutboxPoll::Off => "off".to_owned(),
+        OutboxPoll::Every(pause) => pause.as_secs_f64().to_string(),
+    },
+};
 const COUNT: Reading<usize> = Reading { parse: number, show: usize::to_string };
 const ATTEMPTS: Reading<u32> = Reading { parse: attempts, show: u32::to_string };
 const FLAG: Reading<bool> = Reading {
@@ -214,6 +226,7 @@ impl HubArgs {
             on_stall: choice.choose("on-stall", self.on_stall, || Ok(default.on_stall), &ON_STALL)?,
             keep_alive: choice.choose("keep-alive", self.keep_alive, || Ok(default.keep_alive), &SECONDS)?,
             limits: self.limits.settle(&mut choice, default.limits)?,
+            outbox: choice.choose("outbox-poll", self.outbox_poll, || Ok(default.outbox), &OUTBOX_POLL)?,
         };
         if matches!(config.passphrase, PassphraseSource::File(_)) && in_environment.is_some() {
             return Err(Failure::configuration(PassphraseError::Twice));

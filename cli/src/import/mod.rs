@@ -35,6 +35,8 @@ use store::{Refused, Store};
 
 #[cfg(test)]
 pub(crate) use json_rows::one_line_of;
+pub(crate) use json_rows::{Parsed, parse_line};
+pub(crate) use row::Publisher;
 
 /// What to import and how to read it.
 #[derive(Debug, Args)]

@@ -133,6 +133,12 @@ fn sentence(delivery: &DeliveryStory) -> String {
         }
         DeliveryState::BeforeStart => "never: the group starts after it".to_owned(),
         DeliveryState::Ready => "about to be delivered".to_owned(),
+        DeliveryState::Committing { since } => {
+            let who = delivery.consumer.as_deref().unwrap_or("a member");
+            format!(
+                "done by {who}, with effects that are being committed together with its ack since {since}"
+            )
+        }
         DeliveryState::Paused { since, by } => {
             format!("paused since {since} by {by}; `eventflow groups resume` goes on with it")
         }

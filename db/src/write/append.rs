@@ -7,6 +7,8 @@ use proto::{Event, Expectation, NewEvent, Position, ServiceName, Timestamp, Vers
 pub struct Append {
     pub(crate) events: Vec<Prepared>,
     pub(crate) expectations: Vec<Expectation>,
+    /// With fewer events it is refused.
+    pub(crate) events_min: usize,
     pub(crate) bytes: usize,
     pub(crate) now: Timestamp,
 }
@@ -41,7 +43,7 @@ impl Append {
             .map(|(event, publisher)| Prepared::new(event, publisher, now))
             .collect();
         let bytes = events.iter().map(|event| event.bytes).sum();
-        Self { events, expectations, bytes, now }
+        Self { events, expectations, events_min: 1, bytes, now }
     }
 }
 

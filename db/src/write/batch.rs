@@ -7,6 +7,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::error::WriteError;
 use crate::schedule::Scheduled;
 use crate::write::append::Append;
+use crate::write::chain::{Chain, not_taken};
+use crate::write::group::GroupId;
 use crate::write::plan::Planned;
 use crate::write::settlement::{OrphanRun, Settlements};
 use crate::write::writer::{Answer, Command};
@@ -45,6 +47,8 @@ pub(crate) struct Batch {
     pub(crate) orphans: Vec<Asked<Vec<OrphanRun>, ()>>,
     /// Those without a key: nothing else has to change for them.
     pub(crate) schedules: Vec<Asked<Box<Planned>, Scheduled>>,
+    /// Those that only append and settle.
+    pub(crate) chains: Vec<Asked<Box<Chain>, Vec<Appended>>>,
     events: usize,
     bytes: usize,
     settled: usize,
@@ -89,13 +93,36 @@ impl Batch {
                 (self.events, self.bytes) = (events, bytes);
                 self.schedules.push(Asked { work, answer, _bytes: Some(permit) });
             }
+            Command::Chain(work, answer, permit) if work.shares() => {
+                let events = self.events + work.effects.append.events.len();
+                let (bytes, settled) = (self.bytes + work.effects.bytes, self.settled + 2);
+                let full = events > BATCH_EVENTS_MAX || bytes > BATCH_BYTES_MAX;
+                if (full || settled > BATCH_SETTLEMENTS_MAX) && !self.is_empty() {
+                    return Some(Command::Chain(work, answer, permit));
+                }
+                (self.events, self.bytes, self.settled) = (events, bytes, settled);
+                self.chains.push(Asked { work, answer, _bytes: Some(permit) });
+            }
             other => return Some(other),
         }
         None
     }
 
+    /// All that is to be appended, in the order in which it is decided: appends, then those of chains.
+    pub(crate) fn works(&self) -> impl Iterator<Item = &Append> {
+        let chains = self.chains.iter().map(|asked| &asked.work.effects.append);
+        self.appends.iter().map(|asked| &asked.work).chain(chains)
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn works_mut(&mut self) -> impl Iterator<Item = &mut Append> {
+        let chains = self.chains.iter_mut().map(|asked| &mut asked.work.effects.append);
+        self.appends.iter_mut().map(|asked| &mut asked.work).chain(chains)
+    }
+
     pub(crate) fn requests(&self) -> usize {
-        self.appends.len() + self.settlements.len() + self.orphans.len() + self.schedules.len()
+        let settling = self.settlements.len() + self.orphans.len() + self.chains.len();
+        self.appends.len() + self.schedules.len() + settling
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -110,7 +137,8 @@ impl Batch {
         let orphans = self.orphans.into_iter().map(|asked| Self { orphans: vec![asked], ..Self::default() });
         let schedules =
             self.schedules.into_iter().map(|asked| Self { schedules: vec![asked], ..Self::default() });
-        appends.chain(settlements).chain(orphans).chain(schedules).collect()
+        let chains = self.chains.into_iter().map(|asked| Self { chains: vec![asked], ..Self::default() });
+        appends.chain(settlements).chain(orphans).chain(schedules).chain(chains).collect()
     }
 
     /// Answers all with the same error.
@@ -119,15 +147,32 @@ impl Batch {
         self.settlements.into_iter().for_each(|asked| asked.answer(Err(error.clone())));
         self.orphans.into_iter().for_each(|asked| asked.answer(Err(error.clone())));
         self.schedules.into_iter().for_each(|asked| asked.answer(Err(error.clone())));
+        self.chains.into_iter().for_each(|asked| asked.answer(Err(error.clone())));
     }
 
-    /// Answers all appends, and schedules, which are appends to come, with the same refusal and keeps
-    /// the rest.
+    /// Refuses chains that the engine does not take, for this reason.
+    pub(crate) fn refuse_chains(&mut self, reason: &str) {
+        let refusal = WriteError::Refused(not_taken(reason));
+        self.chains.drain(..).for_each(|asked| asked.answer(Err(refusal.clone())));
+    }
+
+    /// Answers the chains of a group that is not this hub's any more.
+    pub(crate) fn fence_chains(&mut self, group: GroupId) {
+        let of_group = |asked: &mut Asked<Box<Chain>, _>| asked.work.settlement.group == group;
+        let fenced = self.chains.extract_if(.., of_group);
+        fenced.for_each(|asked| asked.answer(Err(WriteError::Fenced { group })));
+    }
+
+    /// Answers all appends, schedules, which are appends to come, and chains with the same refusal and
+    /// keeps the rest.
     pub(crate) fn refuse_appends(&mut self, refusal: &Refusal) {
         for asked in self.appends.drain(..) {
             asked.answer(Err(WriteError::Refused(refusal.clone())));
         }
         for asked in self.schedules.drain(..) {
+            asked.answer(Err(WriteError::Refused(refusal.clone())));
+        }
+        for asked in self.chains.drain(..) {
             asked.answer(Err(WriteError::Refused(refusal.clone())));
         }
     }

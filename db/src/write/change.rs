@@ -1,4 +1,5 @@
-//! Changes that have a transaction of their own: groups, links, deletions, schedules with a key.
+//! Changes that have a transaction of their own: groups, links, deletions, schedules with a key, and
+//! chains that do more than append.
 //!
 //! They are rare, so they may take several statements. A change whose commit is in doubt is made
 //! again; each is such that this ends in the same tables.
@@ -59,6 +60,8 @@ pub(crate) trait Change: Sync {
 pub(crate) enum Undone {
     /// The log says no.
     Refused(Refusal),
+    /// A slot is not this hub's any more.
+    Fenced,
     /// The engine did not do it, for this reason.
     Engine(Failure, String),
 }
@@ -67,6 +70,8 @@ impl From<Undone> for WriteError {
     fn from(undone: Undone) -> Self {
         match undone {
             Undone::Refused(refusal) => Self::Refused(refusal),
+            // Only chains are fenced, and they say by which group.
+            Undone::Fenced => Self::Unavailable { reason: "another hub has taken over".to_owned() },
             Undone::Engine(_, reason) => Self::Unavailable { reason },
         }
     }
@@ -137,7 +142,9 @@ impl Task {
                 let cancellation = Cancellation { which, now };
                 drop(answer.send(self.alone(&cancellation).await));
             }
+            Command::Chain(chain, answer, _bytes) => drop(answer.send(self.chain(&chain).await)),
             Command::Fire(ids, now, answer) => drop(answer.send(self.fire(&ids, now).await)),
+            Command::Drain(rows, now, answer) => drop(answer.send(self.drain(&rows, now).await)),
             // A batch takes these.
             Command::Append(..) | Command::Settle(..) | Command::Orphans(..) => {}
         }
@@ -172,10 +179,13 @@ impl Task {
         loop {
             let error = match self.try_alone(change, &mut now).await {
                 Ok(done) => return Ok(done),
-                Err(Trouble::Closed(refusal) | Trouble::Unfit(_, refusal)) => {
+                Err(
+                    Trouble::Closed(refusal) | Trouble::Unfit(_, refusal) | Trouble::UnfitChain(_, refusal),
+                ) => {
                     return Err(Undone::Refused(refusal));
                 }
-                Err(Trouble::HeadMoved | Trouble::Fenced(_)) => continue,
+                Err(Trouble::Fenced(_) | Trouble::ChainsFenced(_)) => return Err(Undone::Fenced),
+                Err(Trouble::HeadMoved) => continue,
                 Err(Trouble::Engine(error)) => error,
             };
             let failure = classify(&error);

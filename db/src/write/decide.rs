@@ -127,7 +127,7 @@ impl Draft {
     /// Whether all of `request` can be granted.
     fn check(&self, request: &Append, versions: &mut Versions) -> Result<(), Refusal> {
         let events = request.events.len();
-        if events == 0 || events > EVENTS_PER_APPEND_MAX {
+        if !(request.events_min..=EVENTS_PER_APPEND_MAX).contains(&events) {
             return Err(Refusal::Invalid {
                 reason: format!("the append has {events} events; give it 1 to {EVENTS_PER_APPEND_MAX}"),
             });
@@ -150,7 +150,8 @@ impl Draft {
             }
         }
         // A repetition is answered like the first time, whatever has happened since.
-        if repeated < events { check_expectations(&request.expectations, versions) } else { Ok(()) }
+        let is_repetition = events > 0 && repeated == events;
+        if !is_repetition { check_expectations(&request.expectations, versions) } else { Ok(()) }
     }
 
     /// Gives each new event of `request` the next position and version.

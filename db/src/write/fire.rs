@@ -190,7 +190,7 @@ fn prepared(row: &ScheduleRow, now: Timestamp) -> Result<Prepared, RowError> {
 }
 
 /// Gives each event the next position and version, and says which versions their eventlogs then have.
-async fn place(
+pub(crate) async fn place(
     session: &mut Session,
     new: &mut [Prepared],
     mut end: Position,

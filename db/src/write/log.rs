@@ -11,7 +11,9 @@ use sqlx::Error;
 
 use crate::write::append::Prepared;
 use crate::write::batch::Batch;
+use crate::write::chain::{Chain, together};
 use crate::write::decide::{Decision, Draft, Eventlog, Undecided};
+use crate::write::group::GroupId;
 use crate::write::plan::Plan;
 use crate::write::session::{LogEnd, Session, Then};
 use crate::write::settle::Fence;
@@ -30,6 +32,10 @@ pub(crate) enum Trouble {
     Fenced(usize),
     /// The same settlements, by their place in the batch, cannot be written.
     Unfit(usize, Refusal),
+    /// A slot of a chain of this group is not this hub's.
+    ChainsFenced(GroupId),
+    /// A chain, by its place in the batch, cannot be written.
+    UnfitChain(usize, Refusal),
     /// The log itself is not the one that it was: nothing is appended any more.
     Closed(Refusal),
     /// The engine said so.
@@ -124,7 +130,11 @@ impl Log {
             session.lock_head().await?;
             self.refresh(session).await?;
         }
+        if care.look_up {
+            find_recorded(session, batch).await?;
+        }
         let mut decision = self.decide(session, batch, care.look_up).await?;
+        check_recorded(batch, &decision)?;
         decision.plan = self.plan(session, batch, care.look_up).await?;
         if decision.new.is_empty() {
             self.confirm(session, &decision).await?;
@@ -153,14 +163,16 @@ impl Log {
         let mut draft = Draft::new(self.end.position);
         loop {
             if std::mem::take(&mut look_up) {
-                draft.undo(batch.appends.iter().map(|asked| &asked.work), &mut self.versions);
-                let events = batch.appends.iter().flat_map(|asked| &asked.work.events);
+                draft.undo(batch.works(), &mut self.versions);
+                let events = batch.works().flat_map(|work| &work.events);
                 let taken = session.taken(&events.map(|event| &event.event.id).collect::<Vec<_>>()).await?;
                 self.weigh(taken.is_empty());
                 draft = Draft::looked_up(self.end.position, taken);
             }
-            let mut undecided = batch.appends.iter_mut().skip(draft.decided());
-            match undecided.try_for_each(|asked| draft.decide(&mut asked.work, &mut self.versions)) {
+            let (decided, versions) = (draft.decided(), &mut self.versions);
+            let undecided = batch.works_mut().skip(decided);
+            let outcome = { undecided }.try_for_each(|work| draft.decide(work, versions));
+            match outcome {
                 Ok(()) => break,
                 Err(Undecided::LookUp) => look_up = true,
                 Err(Undecided::Unknown) => self.learn(session, batch, draft.decided()).await?,
@@ -191,9 +203,9 @@ impl Log {
     async fn learn(&mut self, session: &mut Session, batch: &Batch, decided: usize) -> Result<(), Error> {
         let mut unknown = Vec::new();
         let mut seen = HashSet::new();
-        for asked in batch.appends.iter().skip(decided) {
-            let events = asked.work.events.iter().map(Eventlog::of);
-            for eventlog in events.chain(asked.work.expectations.iter().map(Eventlog::named_by)) {
+        for work in batch.works().skip(decided) {
+            let events = work.events.iter().map(Eventlog::of);
+            for eventlog in events.chain(work.expectations.iter().map(Eventlog::named_by)) {
                 if self.versions.find(&eventlog).is_none() && seen.insert(eventlog.clone()) {
                     unknown.push(eventlog);
                 }
@@ -214,7 +226,7 @@ impl Log {
 
     /// Notes where events were to go in a commit whose outcome is not known.
     pub(crate) fn doubt(&mut self, batch: &Batch) {
-        let events = batch.appends.iter().flat_map(|asked| &asked.work.events).map(|event| &event.event);
+        let events = batch.works().flat_map(|work| &work.events).map(|event| &event.event);
         let placed = events.filter(|event| event.position > Position(0));
         self.in_doubt.extend(placed.map(|event| (event.id.clone(), event.position)));
         self.doubtful.extend(batch.schedules.iter().map(|asked| asked.work.event.id.clone()));
@@ -225,9 +237,9 @@ impl Log {
         if self.in_doubt.is_empty() {
             return;
         }
-        for (asked, outcome) in batch.appends.iter().zip(&mut decision.outcomes) {
+        for (work, outcome) in batch.works().zip(&mut decision.outcomes) {
             let Ok(appended) = outcome else { continue };
-            for (event, appended) in asked.work.events.iter().zip(appended) {
+            for (event, appended) in work.events.iter().zip(appended) {
                 if self.in_doubt.get(&event.event.id) == Some(&appended.position) {
                     appended.stored = proto::message::Stored::Now;
                 }
@@ -260,7 +272,8 @@ impl Work<'_> {
     async fn carry_out(&self, session: &mut Session) -> Result<(), Trouble> {
         let Self { batch, decision, end, care, hub } = *self;
         let new: Vec<&Prepared> = decision.new.iter().filter_map(|place| prepared(batch, *place)).collect();
-        let settles = !batch.settlements.is_empty() || !batch.orphans.is_empty();
+        let chains = together(granted(batch, decision));
+        let settles = !batch.settlements.is_empty() || !batch.orphans.is_empty() || !chains.is_empty();
         let schedules: Vec<_> = decision.plan.new.iter().filter_map(|at| batch.schedules.get(*at)).collect();
         let more = settles || !schedules.is_empty();
         if !more && new.is_empty() {
@@ -288,6 +301,11 @@ impl Work<'_> {
         session.insert_schedules(&schedules.collect::<Vec<_>>()).await?;
         for (place, asked) in batch.settlements.iter().enumerate() {
             settle(session, place, &asked.work, care.look_up, hub).await?;
+        }
+        for settlements in &chains {
+            if session.settle(settlements, hub).await? == Fence::Lost {
+                return Err(Trouble::ChainsFenced(settlements.group));
+            }
         }
         for asked in &batch.orphans {
             let runs =
@@ -358,8 +376,8 @@ fn refreshed(known: LogEnd, found: LogEnd) -> Refreshed {
 pub(crate) fn new_events(batch: &mut Batch, decision: &Decision) -> Vec<Arc<Event>> {
     let mut events = Vec::with_capacity(decision.new.len());
     let mut wanted = decision.new.iter().peekable();
-    for (request, asked) in batch.appends.iter_mut().enumerate() {
-        for (at, prepared) in std::mem::take(&mut asked.work.events).into_iter().enumerate() {
+    for (request, work) in batch.works_mut().enumerate() {
+        for (at, prepared) in std::mem::take(&mut work.events).into_iter().enumerate() {
             if wanted.next_if(|place| **place == (request, at)).is_some() {
                 events.push(Arc::new(prepared.event));
             }
@@ -369,11 +387,44 @@ pub(crate) fn new_events(batch: &mut Batch, decision: &Decision) -> Vec<Arc<Even
 }
 
 fn prepared(batch: &Batch, (request, event): (usize, usize)) -> Option<&Prepared> {
-    batch.appends.get(request)?.work.events.get(event)
+    let chain = || Some(&batch.chains.get(request.checked_sub(batch.appends.len())?)?.work.effects.append);
+    let work = batch.appends.get(request).map(|asked| &asked.work).or_else(chain)?;
+    work.events.get(event)
 }
 
 fn newest(batch: &Batch) -> Timestamp {
-    batch.appends.iter().map(|asked| asked.work.now).max().unwrap_or_default()
+    batch.works().map(|work| work.now).max().unwrap_or_default()
+}
+
+/// The chains that are not refused.
+fn granted<'a>(batch: &'a Batch, decision: &'a Decision) -> impl Iterator<Item = &'a Chain> {
+    let outcomes = decision.outcomes.iter().skip(batch.appends.len());
+    let granted = batch.chains.iter().zip(outcomes).filter(|(_, outcome)| outcome.is_ok());
+    granted.map(|(asked, _)| &*asked.work)
+}
+
+/// Finds out which chains an earlier try of them has committed.
+async fn find_recorded(session: &mut Session, batch: &mut Batch) -> Result<(), Error> {
+    let groups: HashSet<_> = batch.chains.iter().map(|asked| asked.work.settlement.group).collect();
+    for group in groups {
+        let mut chains: Vec<_> =
+            batch.chains.iter_mut().filter(|asked| asked.work.settlement.group == group).collect();
+        let firsts: Vec<_> = chains.iter().filter_map(|asked| asked.work.settles()).collect();
+        let found = session.settled(group, &firsts).await?;
+        chains.retain(|asked| asked.work.settles().is_some_and(|first| found.contains(&first)));
+        chains.into_iter().for_each(|asked| asked.work.was_recorded());
+    }
+    Ok(())
+}
+
+fn check_recorded(batch: &Batch, decision: &Decision) -> Result<(), Trouble> {
+    let first = batch.appends.len();
+    for (place, asked) in batch.chains.iter().enumerate().filter(|(_, asked)| asked.work.recorded) {
+        // Not by who stored what: what a commit of unknown outcome stored was stored by this chain.
+        let new = decision.new.iter().filter(|(request, _)| *request == first + place).count();
+        asked.work.check_recorded(new).map_err(|refusal| Trouble::UnfitChain(place, refusal))?;
+    }
+    Ok(())
 }
 
 async fn unrecorded(session: &mut Session, runs: &[OrphanRun]) -> Result<Vec<OrphanRun>, Error> {

@@ -2,6 +2,7 @@
 
 pub(crate) mod append;
 pub(crate) mod ceiling;
+pub(crate) mod chain;
 pub(crate) mod commits;
 pub(crate) mod group;
 pub(crate) mod groups;
@@ -12,6 +13,7 @@ pub(crate) mod writer;
 mod batch;
 mod change;
 mod decide;
+mod drain;
 mod fire;
 mod intake;
 mod links;

@@ -60,7 +60,7 @@ impl Change for Cancellation {
 
 impl Session {
     /// Stores a schedule in the place of the pending one of its key. The head is locked.
-    async fn schedule(&mut self, planned: &Planned, moment: Moment) -> Result<Scheduled, Trouble> {
+    pub(crate) async fn schedule(&mut self, planned: &Planned, moment: Moment) -> Result<Scheduled, Trouble> {
         let id = &planned.event.id;
         if let Some(known) = self.lock_schedules(&[id]).await?.remove(id) {
             planned.repeated(&known).map_err(refused)?;
@@ -104,7 +104,7 @@ impl Session {
     }
 
     /// Cancels a schedule if it is pending. The head is locked.
-    async fn cancel(&mut self, which: &Which, now: Timestamp) -> Result<Cancelled, Trouble> {
+    pub(crate) async fn cancel(&mut self, which: &Which, now: Timestamp) -> Result<Cancelled, Trouble> {
         let found = match which {
             Which::Id(id) => self.lock_schedules(&[id]).await?.remove(id),
             Which::Key(key) => self.lock_newest(key, i64::MAX).await?,

@@ -70,11 +70,21 @@ pub(crate) struct Session {
     turn: Turn,
     taken: Option<OwnedSemaphorePermit>,
     committing: bool,
+    /// Calls of the engine, for tests that count them.
+    #[cfg(test)]
+    pub(crate) calls: usize,
 }
 
 impl Session {
     pub(crate) fn new(connection: Connection, turn: Turn) -> Self {
-        Self { connection, turn, taken: None, committing: false }
+        Self {
+            connection,
+            turn,
+            taken: None,
+            committing: false,
+            #[cfg(test)]
+            calls: 0,
+        }
     }
 
     /// Whether a COMMIT was sent whose outcome is not known.
@@ -118,6 +128,10 @@ impl Session {
         statement: &Statement,
         values: &[Value<'_>],
     ) -> Result<u64, Error> {
+        #[cfg(test)]
+        {
+            self.calls += 1;
+        }
         self.connection.execute(statement, values).await
     }
 
@@ -126,6 +140,10 @@ impl Session {
         statement: &Statement,
         values: &[Value<'_>],
     ) -> Result<Vec<crate::row::Row>, Error> {
+        #[cfg(test)]
+        {
+            self.calls += 1;
+        }
         self.connection.rows(statement, values).await
     }
 

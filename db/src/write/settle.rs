@@ -65,6 +65,15 @@ pub(crate) fn check(settlements: &Settlements) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Checks that one event is settled and nothing else said.
+pub(crate) fn check_single(settlements: &Settlements) -> Result<(), Refusal> {
+    let Settlements { runs, retries, moves, .. } = settlements;
+    match (&runs[..], retries.len(), moves.len()) {
+        ([run], 0, 1) if run.first == run.last => Ok(()),
+        _ => Err(Refusal::Invalid { reason: "effects go with the settlement of one event".to_owned() }),
+    }
+}
+
 impl Session {
     /// Writes `settlements`, whose [`check`] was made, inside a transaction. After [`Fence::Lost`]
     /// the transaction holds half of it and is to be rolled back.

@@ -123,6 +123,10 @@ impl Task {
                 Trouble::Unfit(place, refusal) => {
                     batch.settlements.remove(place).answer(Err(WriteError::Refused(refusal)));
                 }
+                Trouble::ChainsFenced(group) => batch.fence_chains(group),
+                Trouble::UnfitChain(place, refusal) => {
+                    batch.chains.remove(place).answer(Err(WriteError::Refused(refusal)));
+                }
                 Trouble::Closed(refusal) => {
                     error!(%refusal, "the log is closed for appends: a person must decide, see docs/operations.md");
                 }
@@ -139,6 +143,9 @@ impl Task {
                         return Some(*batch);
                     }
                     care.look_up = true;
+                    if hopeless {
+                        batch.refuse_chains(&reason(&error));
+                    }
                     if hopeless || !tries.pause(deadline, self.options.stop.is_cancelled()).await {
                         batch.fail(&WriteError::Unavailable { reason: reason(&error) });
                         return None;

@@ -113,7 +113,11 @@ impl Told {
 fn tell(finished: Finished, teller: &Teller) {
     let Finished { mut batch, mut decision, head, turn: _turn } = finished;
     let events = new_events(&mut batch, &decision);
-    for (asked, outcome) in batch.appends.drain(..).zip(decision.outcomes.drain(..)) {
+    let mut outcomes = decision.outcomes.drain(..);
+    for (asked, outcome) in batch.appends.drain(..).zip(outcomes.by_ref()) {
+        asked.answer(outcome.map_err(WriteError::Refused));
+    }
+    for (asked, outcome) in batch.chains.drain(..).zip(outcomes) {
         asked.answer(outcome.map_err(WriteError::Refused));
     }
     batch.settlements.drain(..).for_each(|asked| asked.answer(Ok(())));

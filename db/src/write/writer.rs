@@ -10,12 +10,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::database::{Database, reason};
 use crate::error::{OpenError, WriteError};
+use crate::outbox::{Drained, WaitingRow};
 use crate::schedule::{Cancelled, ScheduleWish, Scheduled, Which};
 use crate::write::append::Append;
+use crate::write::chain::{Chain, Effects};
 use crate::write::commits::Commits;
 use crate::write::group::{Group, GroupWish};
 use crate::write::manage::{ChangedGroup, GroupChange, Swept};
 use crate::write::plan::Planned;
+use crate::write::settle;
 use crate::write::settlement::{OrphanRun, Settlements};
 use crate::write::task::Task;
 use crate::write::telling::Told;
@@ -66,7 +69,9 @@ pub(crate) enum Command {
     DeleteEventlog(Domain, Pid, Answer<Vec<Position>>),
     Schedule(Box<Planned>, Answer<Scheduled>, OwnedSemaphorePermit),
     Cancel(Which, Timestamp, Answer<Cancelled>),
+    Chain(Box<Chain>, Answer<Vec<Appended>>, OwnedSemaphorePermit),
     Fire(Vec<EventId>, Timestamp, Answer<Vec<Option<Position>>>),
+    Drain(Vec<WaitingRow>, Timestamp, Answer<Drained>),
 }
 
 impl Database {
@@ -243,6 +248,36 @@ impl Writer {
             return Err(WriteError::Refused(Refusal::Invalid { reason }));
         }
         self.ask(|answer| Command::Fire(ids, now, answer)).await
+    }
+
+    /// Appends the events of rows of the outbox, in this order, as published `now` by the services that
+    /// the rows name, and deletes the rows. A row that cannot be appended is marked with the reason.
+    ///
+    /// # Errors
+    /// [`WriteError`] if the database did not do it. Some rows may have been drained; asking again is safe.
+    pub async fn drain(&self, rows: Vec<WaitingRow>, now: Timestamp) -> Result<Drained, WriteError> {
+        self.ask(|answer| Command::Drain(rows, now, answer)).await
+    }
+
+    /// Commits `effects` together with `settlement`, which settles the event that they follow from: all of it,
+    /// or nothing. One [`Appended`] an event, in order.
+    ///
+    /// Asking again is safe: an event that is stored already counts as appended, and once the settlement is
+    /// recorded nothing is written again. Many that only append share one commit, the others have one each.
+    ///
+    /// # Errors
+    /// A refusal of any part is one of the whole, [`WriteError::Fenced`] too. Other chains are left alone.
+    pub async fn chain(
+        &self,
+        effects: Effects,
+        settlement: Settlements,
+    ) -> Result<Vec<Appended>, WriteError> {
+        settle::check(&settlement)
+            .and_then(|()| settle::check_single(&settlement))
+            .map_err(WriteError::Refused)?;
+        let permit = self.room(effects.bytes).await?;
+        let chain = Box::new(Chain { effects, settlement, recorded: false });
+        self.ask(|answer| Command::Chain(chain, answer, permit)).await
     }
 
     /// Waits until there is room for so many bytes in the queue.

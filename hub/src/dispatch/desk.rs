@@ -10,15 +10,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use db::{GroupId, Matching, Wanted};
+use db::{GroupId, Matching, Settlements, Wanted};
 use proto::message::{Answer, Scope};
 use proto::report::{DeliveryStory, GroupReport};
-use proto::{Domain, Event, GroupName, ListenerId, Position, Timestamp, Topic};
+use proto::{Attempt, Domain, Event, GroupName, ListenerId, Position, Timestamp, Topic};
 
 use super::connection::{ConnectionId, Rooms};
 use super::effect::{Effect, LoadFor};
 use super::feed::{Feed, Pace};
-use super::group::{Ended, Group, MemberKey, Recovered, Stall};
+use super::group::{Committed, Ended, Group, MemberKey, Recovered, Stall};
 use super::orphans::Orphans;
 use super::ring::Ring;
 use super::rules::Rules;
@@ -171,6 +171,33 @@ impl Desk {
         }
     }
 
+    /// Takes an answer with effects: what is to be settled with them, or `None` if it is stale.
+    pub(super) fn chain(
+        &mut self,
+        group: GroupId,
+        key: MemberKey,
+        position: Position,
+        attempt: Attempt,
+        now: Timestamp,
+    ) -> Option<Settlements> {
+        self.groups.get_mut(&group)?.chain(key, position, attempt, now)
+    }
+
+    /// The writer is done with a chain.
+    pub(super) fn chained(
+        &mut self,
+        group: GroupId,
+        position: Position,
+        committed: Committed,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) -> Ended {
+        match self.groups.get_mut(&group) {
+            Some(group) => group.chained(position, committed, now, effects),
+            None => Ended::Stale,
+        }
+    }
+
     /// A page that was asked for is here: what comes after `after`.
     ///
     /// A group that was given up and taken again meanwhile reads from elsewhere, and passes it over.
@@ -240,6 +267,9 @@ impl Desk {
         if !self.closing {
             for feed in self.feeds.values_mut() {
                 feed_on(feed, &self.ring, &mut self.rooms, effects);
+                if expire {
+                    feed.tell_again(effects);
+                }
             }
         }
         effects.extend(self.orphans.flush(now).map(Effect::Orphans));

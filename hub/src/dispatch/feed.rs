@@ -28,6 +28,8 @@ pub(crate) struct Feed {
     credit: u32,
     pub(super) loading: bool,
     told: Told,
+    /// The last position that the subscriber knows of, by an event or by being told its place.
+    known: Position,
 }
 
 /// What the subscriber was last told of its own place.
@@ -66,6 +68,7 @@ impl Feed {
             credit,
             loading: false,
             told: Told::Nothing,
+            known: after,
         }
     }
 
@@ -107,6 +110,7 @@ impl Feed {
             }
             self.credit -= 1;
             rooms.sent(self.connection, event);
+            self.known = event.position;
             effects.push(Effect::Push {
                 connection: self.connection,
                 listener: self.listener,
@@ -132,12 +136,25 @@ impl Feed {
             Told::Nothing | Told::Lagging if behind == 0 => {
                 effects.push(Effect::CaughtUp { connection, listener, position: head });
                 self.told = Told::CaughtUp(head);
+                self.known = head;
             }
             Told::CaughtUp(_) if behind >= LAG_TOLD => {
                 effects.push(Effect::Lagged { connection, listener, behind });
                 self.told = Told::Lagging;
             }
             Told::Nothing | Told::Lagging | Told::CaughtUp(_) => {}
+        }
+    }
+    /// Tells a subscriber that has caught up how far that is, if it cannot know by itself because what came
+    /// last was not for it. To be called now and then.
+    pub(super) fn tell_again(&mut self, effects: &mut Vec<Effect>) {
+        let (connection, listener) = (self.connection, self.listener);
+        if let Told::CaughtUp(position) = self.told
+            && position > self.known
+            && position == self.through
+        {
+            effects.push(Effect::CaughtUp { connection, listener, position });
+            self.known = position;
         }
     }
 }

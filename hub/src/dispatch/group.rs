@@ -5,6 +5,7 @@
 //! and events come in, deliveries and settlements come out.
 
 mod answers;
+mod chains;
 mod lanes;
 mod line;
 mod members;
@@ -22,6 +23,8 @@ use db::{GroupId, GroupPause, Retry, SettledRun, SlotMove};
 use proto::{Attempt, Event, GroupName, GroupSettings, Order, Pid, Position, Priority, Timestamp, Topic};
 
 pub(super) use self::answers::Ended;
+use self::chains::Chains;
+pub(super) use self::chains::Committed;
 use self::lanes::Lanes;
 #[cfg(test)]
 pub(super) use self::lanes::PICKS_PER_ROUND;
@@ -73,6 +76,8 @@ enum State {
     Out { member: MemberKey, since: Timestamp, deadline: Timestamp },
     /// Next of its process, after a failure.
     RetryAt(Timestamp),
+    /// Answered with effects, which are being committed together with its outcome.
+    Committing { since: Timestamp },
     /// Next of its process, which is paused.
     Held,
 }
@@ -129,6 +134,7 @@ pub(crate) struct Group {
     flushes_begun: u64,
     flushes_done: u64,
     leaving: Vec<(MemberKey, u64)>,
+    chains: Chains,
     settings: GroupSettings,
     /// What the settings make.
     rules: Rules,
@@ -188,6 +194,7 @@ impl Group {
             flushes_begun: 0,
             flushes_done: 0,
             leaving: Vec::new(),
+            chains: Chains::default(),
             rules: settings::rules(&settings),
             settings,
         }
@@ -356,7 +363,7 @@ impl Group {
 
     /// An event was deleted: it needs no outcome any more, unless a member has it right now.
     pub(super) fn forget(&mut self, position: Position) {
-        let out = |entry: &InHand| matches!(entry.state, State::Out { .. });
+        let out = |entry: &InHand| matches!(entry.state, State::Out { .. } | State::Committing { .. });
         if self.in_hand.get(&position).is_some_and(out) {
             return;
         }

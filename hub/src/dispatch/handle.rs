@@ -6,6 +6,8 @@ use std::time::Duration;
 use db::GroupChange;
 use proto::group::MembersFate;
 
+use db::Effects;
+use proto::chain::Chained;
 use proto::message::{Answer, Consume, Subscribe, Wait};
 use proto::report::{DeliveryStory, GroupReport};
 use proto::{Attempt, Domain, Event, GroupName, ListenerId, Position, Refusal};
@@ -45,12 +47,23 @@ pub(super) enum Input {
     Subscribe { connection: ConnectionId, wish: Subscribe, reply: Opened },
     Leave { connection: ConnectionId, listener: ListenerId, reply: oneshot::Sender<()> },
     Answers { connection: ConnectionId, answers: Vec<Answer> },
+    Chain { connection: ConnectionId, work: Box<ChainWork>, reply: oneshot::Sender<Result<Chained, Refusal>> },
     Credit { connection: ConnectionId, listener: ListenerId, events: u32 },
     Reports { after: Option<GroupName>, reply: oneshot::Sender<Vec<(GroupReport, Position)>> },
     Wait { wait: Wait, found: oneshot::Sender<Found>, reply: oneshot::Sender<Result<(), Refusal>> },
     Stories { event: Box<Event>, reply: oneshot::Sender<Vec<DeliveryStory>> },
     Standings { page: GroupPage, reply: oneshot::Sender<Vec<Standing>> },
     Change { change: Box<GroupChange>, members: MembersFate, reply: Changed },
+}
+
+/// An ack with effects, as far as it could be prepared.
+#[derive(Debug)]
+pub(crate) struct ChainWork {
+    pub(crate) listener: ListenerId,
+    pub(crate) position: Position,
+    pub(crate) attempt: Attempt,
+    /// What is to be committed, or why that can never be.
+    pub(crate) effects: Result<Effects, Refusal>,
 }
 
 /// A page of groups, by name and domain.
@@ -129,6 +142,18 @@ impl Dispatcher {
     /// Passes on answers to deliveries.
     pub(crate) async fn answers(&self, connection: ConnectionId, answers: Vec<Answer>) {
         self.tell(Input::Answers { connection, answers }).await;
+    }
+
+    /// Passes on an ack with effects. Returns when the dispatcher will take it before everything that it is
+    /// told later; what this gives says what came of it.
+    pub(crate) async fn chain(
+        &self,
+        connection: ConnectionId,
+        work: ChainWork,
+    ) -> oneshot::Receiver<Result<Chained, Refusal>> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Input::Chain { connection, work: Box::new(work), reply }).await;
+        answer
     }
 
     /// Passes on credit.

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use db::{
-    GroupId, GroupWish, Matching, OrphanRun, Reader, Retry, SettledRun, Settlements, Wanted, WriteError,
-    Writer,
+    Effects, GroupId, GroupWish, Matching, OrphanRun, Reader, Retry, SettledRun, Settlements, Wanted,
+    WriteError, Writer,
 };
+use proto::message::Appended;
 use proto::{Position, Refusal};
 use tracing::warn;
 
@@ -92,6 +93,27 @@ impl Log {
             match self.writer.settle(settlements.clone()).await {
                 Err(WriteError::Unavailable { reason }) => {
                     warn!(%reason, "recording outcomes failed; trying again");
+                }
+                outcome => return outcome,
+            }
+            tokio::time::sleep(RETRY_AFTER).await;
+        }
+    }
+
+    /// Commits effects with a settlement, whenever the database answers: until then nobody knows whether it
+    /// has done so already.
+    ///
+    /// # Errors
+    /// Only what trying again cannot mend.
+    pub(super) async fn chain(
+        &self,
+        effects: Effects,
+        settlement: &Settlements,
+    ) -> Result<Vec<Appended>, WriteError> {
+        loop {
+            match self.writer.chain(effects.clone(), settlement.clone()).await {
+                Err(WriteError::Unavailable { reason }) => {
+                    warn!(%reason, "committing an ack with its effects failed; trying again");
                 }
                 outcome => return outcome,
             }

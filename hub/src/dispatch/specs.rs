@@ -1,5 +1,6 @@
 //! What the desk promises, driven through its inputs and effects without a clock or a table.
 
+mod chains;
 mod groups;
 mod lanes;
 
@@ -416,6 +417,44 @@ fn a_subscription_goes_from_the_log_to_live_without_gap_or_repeat() {
     let effects = scene.pump();
     assert_eq!(pushed(&effects), [4]);
     assert!(effects.iter().any(|effect| matches!(effect, Effect::CaughtUp { position: Position(4), .. })));
+}
+
+#[test]
+fn a_subscription_that_wants_nothing_of_what_comes_is_still_told_how_far_it_is() {
+    let mut scene = Scene::with(recovered(0, Order::ByPid), 0);
+    scene.desk.connected(ConnectionId(9));
+    let other = Topic { domain: Domain::parse("invoice").unwrap(), names: NameFilter::All };
+    let feed = Feed::new(ConnectionId(9), ListenerId(1), Some(other), Scope::Published, Position(0), 3);
+    assert!(scene.desk.subscribe(feed));
+    assert_eq!(caught_up(&scene.pump()), [0]);
+    scene.commit(&[(1, "a"), (2, "a")]);
+    assert_eq!(caught_up(&scene.pump()), Vec::<u64>::new(), "not with each commit");
+    assert_eq!(caught_up(&scene.wait(Duration::from_secs(1))), [2]);
+    assert_eq!(caught_up(&scene.wait(Duration::from_secs(1))), Vec::<u64>::new(), "it knows");
+}
+
+#[test]
+fn a_subscription_that_is_told_of_events_knows_by_them_how_far_it_is() {
+    let mut scene = Scene::with(recovered(0, Order::ByPid), 0);
+    scene.desk.connected(ConnectionId(9));
+    let feed = Feed::new(ConnectionId(9), ListenerId(1), Some(topic()), Scope::Published, Position(0), 1);
+    assert!(scene.desk.subscribe(feed));
+    assert_eq!(caught_up(&scene.pump()), [0]);
+    scene.commit(&[(1, "a"), (2, "a")]);
+    assert_eq!(pushed(&scene.pump()), [1]);
+    // Without credit it is behind, and must not be told otherwise.
+    assert_eq!(caught_up(&scene.wait(Duration::from_secs(1))), Vec::<u64>::new());
+    scene.desk.credit(key(ConnectionId(9), ListenerId(1)), None, 10);
+    assert_eq!(pushed(&scene.pump()), [2]);
+    assert_eq!(caught_up(&scene.wait(Duration::from_secs(1))), Vec::<u64>::new());
+}
+
+fn caught_up(effects: &[Effect]) -> Vec<u64> {
+    let told = |effect: &Effect| match effect {
+        Effect::CaughtUp { position, .. } => Some(position.0),
+        _ => None,
+    };
+    effects.iter().filter_map(told).collect()
 }
 
 fn pushed(effects: &[Effect]) -> Vec<u64> {

@@ -1,5 +1,6 @@
 //! The task that owns the [`Desk`]: it feeds it and carries out what it asks for.
 
+mod chains;
 mod consuming;
 mod gauges;
 mod manage;
@@ -58,6 +59,7 @@ enum Done {
         outcome: Result<(), WriteError>,
     },
     Orphans,
+    Chained(Box<chains::Settled>),
     Changed(Result<Vec<ChangedGroup>, WriteError>),
     Swept(Result<Swept, WriteError>),
     Ages(Vec<Age>),
@@ -268,6 +270,7 @@ impl DispatchTask {
             }
             Input::Leave { connection, listener, reply } => self.leave(key(connection, listener), reply),
             Input::Answers { connection, answers } => self.answers(connection, answers),
+            Input::Chain { connection, work, reply } => self.chain(connection, *work, reply),
             Input::Credit { connection, listener, events } => {
                 let key = key(connection, listener);
                 let group = self.consumers.get(&key).copied().flatten();
@@ -352,6 +355,7 @@ impl DispatchTask {
             Done::Settled { group, outcome: Ok(()) } => self.desk.flushed(group, &mut self.effects),
             Done::Settled { group, outcome: Err(error) } => self.lost(group, &error),
             Done::Orphans => self.desk.orphans_flushed(),
+            Done::Chained(settled) => self.chained(*settled),
             Done::Changed(outcome) => self.changed(outcome),
             Done::Swept(outcome) => self.swept(outcome),
             Done::Ages(ages) => self.aged(ages),

@@ -3,12 +3,13 @@
 //! Wishes above a limit that is only a wish (credit, page sizes, reasons) are cut, not refused.
 
 use super::Violation;
+use crate::chain::{Chain, Effect};
 use crate::event::NewEvent;
 use crate::filter::{NameFilter, Topic};
 use crate::limits::{
-    CPIDS_PER_EVENT_MAX, CREDIT_EVENTS_MAX, EIDS_PER_EVENT_MAX, EVENTS_PER_APPEND_MAX, METADATA_BYTES_MAX,
-    METADATA_ENTRIES_MAX, NAMES_PER_FILTER_MAX, PAGE_EVENTS_MAX, REASON_CHARS_MAX, RETRY_AFTER_MS_MAX,
-    WAIT_MS_MAX,
+    CPIDS_PER_EVENT_MAX, CREDIT_EVENTS_MAX, EFFECTS_PER_CHAIN_MAX, EIDS_PER_EVENT_MAX, EVENTS_PER_APPEND_MAX,
+    METADATA_BYTES_MAX, METADATA_ENTRIES_MAX, NAMES_PER_FILTER_MAX, PAGE_EVENTS_MAX, REASON_CHARS_MAX,
+    RETRY_AFTER_MS_MAX, WAIT_MS_MAX,
 };
 use crate::message::{Answer, Offer, Request, Verdict};
 use crate::read::Query;
@@ -38,6 +39,7 @@ pub(super) fn bound_request(request: &mut Request) -> Result<(), Violation> {
             wait.within_ms = wait.within_ms.min(WAIT_MS_MAX);
             check_names(&wait.names)
         }
+        Request::Chain(chain) => check_chain(chain),
         Request::Leave(_)
         | Request::Link(_)
         | Request::DeleteEvent(_)
@@ -48,6 +50,12 @@ pub(super) fn bound_request(request: &mut Request) -> Result<(), Violation> {
         // Its numbers are checked where what is in force is known, with an answer that says more.
         | Request::Manage(_) => Ok(()),
     }
+}
+
+fn check_chain(chain: &Chain) -> Result<(), Violation> {
+    within("EFFECTS_PER_CHAIN_MAX", chain.effects.len(), 0, EFFECTS_PER_CHAIN_MAX)?;
+    within("EFFECTS_PER_CHAIN_MAX (expectations)", chain.expectations.len(), 0, EFFECTS_PER_CHAIN_MAX)?;
+    chain.effects.iter().filter_map(Effect::event).try_for_each(check_event)
 }
 
 /// Counts only: the data is parsed where it is about to be stored.
@@ -137,6 +145,10 @@ pub(super) fn weight(request: &Request) -> usize {
     const SMALL: usize = 256;
     match request {
         Request::Append { events, .. } => events.iter().map(NewEvent::weight).sum(),
+        Request::Chain(chain) => {
+            let events = chain.effects.iter().filter_map(Effect::event).map(NewEvent::weight);
+            SMALL * (1 + chain.effects.len() + chain.expectations.len()) + events.sum::<usize>()
+        }
         // Waits have a limit of their own, so that they hold up nothing else.
         Request::Wait(_) => 0,
         _ => SMALL,

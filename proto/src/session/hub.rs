@@ -16,6 +16,7 @@ use self::outbox::Outbox;
 use super::bounds::{bound_answer, bound_refusal, bound_request, cut, weight, within};
 use super::liveness::Liveness;
 use super::violation::Violation;
+use crate::chain::Chained;
 use crate::event::Event;
 use crate::limits::{
     ANSWERS_PER_MESSAGE_MAX, FRAME_BYTES_BEFORE_WELCOME, FRAME_BYTES_MAX, PINGS_WAITING_MAX,
@@ -378,6 +379,15 @@ impl HubSession {
                 within("WAITS_PER_CONNECTION_MAX", self.waits + 1, 0, WAITS_PER_CONNECTION_MAX)?;
                 self.waits += 1;
                 Purpose::Wait
+            }
+            Request::Chain(chain) => {
+                self.listeners.check_answered(chain.listener)?;
+                if !self.listeners.is_open(chain.listener, Kind::Consumer) {
+                    // It was closed while the spoke said this.
+                    self.say_reply(id, Ok(Reply::Chained(Chained::Stale)));
+                    return Ok(None);
+                }
+                Purpose::Other
             }
             Request::Append { .. }
             | Request::Read(_)

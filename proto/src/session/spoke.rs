@@ -21,8 +21,9 @@ use self::outbox::Outbox;
 use super::bounds::bound_answer;
 use super::liveness::Liveness;
 use super::violation::Violation;
+use crate::chain::Chain;
 use crate::limits::{FRAME_BYTES_BEFORE_WELCOME, FRAME_BYTES_MAX, PINGS_WAITING_MAX, SOFTWARE_CHARS_MAX};
-use crate::message::{Answer, Hello, HubMessage, PROTOCOL_VERSION, Reply, Request, Welcome};
+use crate::message::{Answer, Hello, HubMessage, PROTOCOL_VERSION, Reply, Request, Verdict, Welcome};
 use crate::number::{ListenerId, RequestId};
 use crate::refusal::Refusal;
 use crate::wire;
@@ -100,7 +101,9 @@ impl SpokeSession {
         }
         self.phase = Phase::Down;
         self.outbox.clear();
-        self.requests.unsay();
+        for key in self.requests.unsay() {
+            self.events.push_back(FromHub::Lost { key });
+        }
         for listener in self.listeners.unsay() {
             self.events.push_back(FromHub::ListenerClosed { listener, refusal: None });
         }
@@ -212,7 +215,7 @@ impl SpokeSession {
     }
 
     /// Gives up waiting for an answer: none is reported, and nothing is asked again. What was
-    /// asked already may still be done.
+    /// asked already may still be done. A chain is not forgotten: its delivery needs the answer.
     pub fn forget(&mut self, key: RequestKey) {
         self.requests.forget(key);
     }
@@ -249,6 +252,25 @@ impl SpokeSession {
         true
     }
 
+    /// Answers a delivery of `link` with an ack that brings effects with it. One of an earlier link is
+    /// dropped, like any answer.
+    ///
+    /// Whether it was taken: [`FromHub::Answered`] with this key says what came of it, or
+    /// [`FromHub::Lost`] that the link has ended before the hub did.
+    ///
+    /// # Errors
+    /// [`RequestError`]: it was not said, and the delivery is still to be answered.
+    pub fn chain(&mut self, link: u64, chain: Box<Chain>) -> Result<Option<RequestKey>, RequestError> {
+        let alive = link == self.link && matches!(self.phase, Phase::Open(_) | Phase::Closing(_));
+        let listener = chain.listener;
+        if !alive || !self.listeners.consumes(listener) {
+            return Ok(None);
+        }
+        let key = self.requests.add_chain(chain)?;
+        self.listeners.answered(listener, &Verdict::Ack);
+        Ok(Some(key))
+    }
+
     /// Gives back room for `events` events that a subscription was told of, or widens what may be
     /// in flight to a consumer (whose answers give back by themselves).
     ///
@@ -283,6 +305,7 @@ impl SpokeSession {
                     || self.requests.poll_listen(&mut self.listeners, buffer)
                     || self.listeners.poll_credit(buffer)
                     || self.outbox.poll_answers(buffer)
+                    || self.requests.poll_chain(buffer)
                     || self.requests.poll_leave(&mut self.listeners, buffer)
                     || self.requests.poll_request(buffer)
                     || (self.in_flight() == 0 && self.outbox.poll_goodbye(buffer))
@@ -290,6 +313,7 @@ impl SpokeSession {
             Phase::Closing(_) => {
                 self.outbox.poll_signs_of_life(buffer)
                     || self.outbox.poll_answers(buffer)
+                    || self.requests.poll_chain(buffer)
                     || self.requests.poll_leave(&mut self.listeners, buffer)
             }
         }
@@ -401,7 +425,14 @@ impl SpokeSession {
 
     fn replied(&mut self, id: RequestId, outcome: Result<Reply, Refusal>) -> Result<(), Violation> {
         match (self.requests.answered(id, &outcome)?, outcome) {
-            (Answered::Request(key), outcome) => self.events.push_back(FromHub::Answered { key, outcome }),
+            (Answered::Request(key), outcome) => {
+                // Of the requests that are not asked again, too, it is the sign that the hub goes.
+                let stopping = outcome == Err(Refusal::Stopping);
+                self.events.push_back(FromHub::Answered { key, outcome });
+                if stopping {
+                    self.stopping();
+                }
+            }
             (Answered::AskAgain, _) => self.stopping(),
             (Answered::Forgotten, _) => {}
             (Answered::Listen(listener), Ok(reply)) => {

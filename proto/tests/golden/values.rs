@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use eventflow_proto::chain::{Chained, Effect, Which};
 use eventflow_proto::enrol::{EnrolReply, EnrolRequest, Enrolled};
 use eventflow_proto::group::{GroupCommand, GroupPart, MembersFate};
 use eventflow_proto::message::{
@@ -31,6 +32,7 @@ pub(crate) fn all() -> Vec<Golden> {
         refusals(),
         reports(),
         enrolment(),
+        super::chains::values(),
         groups::all(),
     ]
     .into_iter()
@@ -67,6 +69,9 @@ pub(crate) fn enums() -> Vec<(&'static str, Refuses)> {
         ("Refusal", refuses::<Refusal>),
         ("DeliveryState", refuses::<DeliveryState>),
         ("EnrolReply", refuses::<EnrolReply>),
+        ("Effect", refuses::<Effect>),
+        ("Which", refuses::<Which>),
+        ("Chained", refuses::<Chained>),
         ("GroupCommand", refuses::<GroupCommand>),
         ("GroupPart", refuses::<GroupPart>),
         ("MembersFate", refuses::<MembersFate>),

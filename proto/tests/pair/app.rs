@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use eventflow_proto::chain::{Chain, Chained, Effect};
 use eventflow_proto::message::{Answer, Reply, Request, Verdict};
 use eventflow_proto::session::{FromHub, RequestKey, SpokeSession};
-use eventflow_proto::{Attempt, EventId, ListenerId, Position, Start};
+use eventflow_proto::{Attempt, Event, EventId, ListenerId, Position, Refusal, Start};
 
 use crate::random::Random;
 use crate::samples::{append, consumer, new_event, subscription};
@@ -15,6 +16,11 @@ const SUBSCRIPTIONS: usize = 2;
 #[derive(Default)]
 pub(crate) struct App {
     asked: BTreeMap<RequestKey, Vec<EventId>>,
+    /// Acks with effects: the parent's position and the child's id.
+    chained: BTreeMap<RequestKey, (Position, EventId)>,
+    /// Parents whose chain was answered as committed, and their children.
+    pub(crate) committed: Vec<(Position, EventId)>,
+    pub(crate) lost_chains: usize,
     pub(crate) stored: Vec<EventId>,
     events: usize,
     consumers: BTreeMap<ListenerId, u32>,
@@ -30,6 +36,8 @@ pub(crate) struct App {
 struct Held {
     link: u64,
     answer: Answer,
+    is_child: bool,
+    id: EventId,
 }
 
 #[derive(Default)]
@@ -96,6 +104,9 @@ impl App {
     /// Answers a delivery, of this link or an earlier one, or gives back room.
     pub(crate) fn handle(&mut self, spoke: &mut SpokeSession, random: &mut Random) {
         if let Some(held) = random.take(&mut self.held) {
+            if random.once_in(3) {
+                return self.chain(spoke, &held);
+            }
             let mut answer = held.answer.clone();
             answer.verdict = match random.below(6) {
                 0 => Verdict::Progress,
@@ -119,10 +130,41 @@ impl App {
         }
     }
 
+    /// Acknowledges a delivery with a child, of the same id each time. A child has none of its own.
+    fn chain(&mut self, spoke: &mut SpokeSession, held: &Held) {
+        let Answer { listener, position, attempt, .. } = held.answer;
+        let id = format!("c{position}");
+        let effects = match held.is_child {
+            true => Vec::new(),
+            false => vec![Effect::Publish(new_event(&id))],
+        };
+        let chain = Chain { listener, position, attempt, effects, expectations: Vec::new() };
+        match spoke.chain(held.link, Box::new(chain)).unwrap() {
+            Some(key) => {
+                assert_eq!(held.link, spoke.link());
+                let child = if held.is_child { held.id.clone() } else { EventId::parse(&id).unwrap() };
+                self.chained.insert(key, (position, child));
+            }
+            None => self.stale_answers += 1,
+        }
+    }
+
     /// Checks and notes what the session tells.
     pub(crate) fn told(&mut self, event: FromHub) {
         match event {
             FromHub::Welcome { link, .. } => self.held.retain(|held| held.link + 1 >= link),
+            FromHub::Lost { key } => {
+                self.chained.remove(&key).expect("a chain was lost twice or after its answer");
+                self.lost_chains += 1;
+            }
+            FromHub::Answered { key, outcome } if self.chained.contains_key(&key) => {
+                let chained = self.chained.remove(&key).unwrap();
+                match outcome {
+                    Ok(Reply::Chained(Chained::Committed(_))) => self.committed.push(chained),
+                    Ok(Reply::Chained(Chained::Stale)) | Err(Refusal::Stopping) => {}
+                    other => panic!("a chain was answered {other:?}"),
+                }
+            }
             FromHub::Answered { key, outcome } => {
                 let ids = self.asked.remove(&key).expect("a request was answered twice or never asked");
                 match outcome.unwrap() {
@@ -141,7 +183,7 @@ impl App {
                 self.held.retain(|held| held.answer.listener != listener);
             }
             FromHub::Delivered { listener, link, attempt, event } => {
-                self.delivered(listener, link, attempt, event.position);
+                self.delivered(listener, link, attempt, &event);
             }
             FromHub::Pushed { listener, event } => {
                 let seen = self.subscriptions.get_mut(&listener).unwrap();
@@ -167,11 +209,12 @@ impl App {
         }
     }
 
-    fn delivered(&mut self, listener: ListenerId, link: u64, attempt: Attempt, position: Position) {
+    fn delivered(&mut self, listener: ListenerId, link: u64, attempt: Attempt, event: &Event) {
         assert!(!self.leaving.contains(&listener));
         self.delivered += 1;
-        let answer = Answer { listener, position, attempt, verdict: Verdict::Ack };
-        self.held.push(Held { link, answer });
+        let answer = Answer { listener, position: event.position, attempt, verdict: Verdict::Ack };
+        let is_child = event.id.as_str().starts_with('c');
+        self.held.push(Held { link, answer, is_child, id: event.id.clone() });
         let holds = |held: &&Held| held.link == link && held.answer.listener == listener;
         let in_flight = self.held.iter().filter(holds).count();
         assert!(in_flight <= self.consumers[&listener] as usize, "more deliveries than credit");
@@ -188,7 +231,7 @@ impl App {
     }
 
     pub(crate) fn unanswered(&self) -> usize {
-        self.asked.len()
+        self.asked.len() + self.chained.len()
     }
 
     /// Whether every subscription has seen everything.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use eventflow_proto::message::{Answer, Reply};
-use eventflow_proto::message::{Request, Verdict};
+use eventflow_proto::chain::{Chain, Chained, Effect};
+use eventflow_proto::message::{Answer, Reply, Request, Stored, Verdict};
 use eventflow_proto::session::{FromSpoke, HubSession, Violation};
 use eventflow_proto::{Attempt, ListenerId, Position, Refusal, RequestId, Start};
 
@@ -138,9 +138,28 @@ impl HubEnd {
                 Ok(Reply::Left)
             }
             Request::Groups { .. } => Ok(Reply::Groups(Vec::new())),
+            Request::Chain(chain) => Ok(Reply::Chained(self.chained(*chain, log))),
             other => panic!("nobody asks for {other:?}"),
         };
         self.session.reply(id, outcome);
+    }
+
+    /// Settles and appends in one, if the delivery is still the member's.
+    fn chained(&mut self, chain: Chain, log: &mut Log) -> Chained {
+        let Some(member) = self.members.get_mut(&chain.listener) else { return Chained::Stale };
+        if !member.in_flight.remove(&(chain.position, chain.attempt)) {
+            return Chained::Stale;
+        }
+        assert!(log.handled.insert(chain.position));
+        let appended = chain.effects.into_iter().map(|effect| match effect {
+            Effect::Publish(event) => {
+                let appended = log.append(event);
+                assert_eq!(appended.stored, Stored::Now, "a chain took effect twice");
+                appended
+            }
+            other => panic!("nobody asks for {other:?}"),
+        });
+        Chained::Committed(appended.collect())
     }
 
     /// Whether the request that opens `listener` is still to be answered.

@@ -5,10 +5,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use proto::chain::{Effect, Later, Which};
 use proto::limits::REASON_CHARS_MAX;
-use proto::message::Verdict;
-use proto::{Attempt, Event, Position};
+use proto::message::{Appended, Link, Verdict};
+use proto::{
+    Attempt, Domain, Event, EventName, Expectation, Expected, NewEvent, Pid, Position, ScheduleKey, Timestamp,
+};
 use tokio::sync::mpsc::OwnedPermit;
+use tokio::sync::oneshot;
+
+use super::chain::{ChainError, Collected, EffectError, Effects, Told};
 
 /// The longest wait that a member may ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -95,7 +101,23 @@ fn cut(reason: impl fmt::Display) -> String {
 #[derive(Debug)]
 pub(super) struct Said {
     pub(super) position: Position,
+    pub(super) word: Word,
+}
+
+/// The final word on a delivery.
+#[derive(Debug)]
+pub(super) struct Word {
     pub(super) verdict: Verdict,
+    /// What is to take effect with an ack.
+    pub(super) effects: Effects,
+    /// Who wants to know whether it did.
+    pub(super) told: Option<Told>,
+}
+
+impl From<Verdict> for Word {
+    fn from(verdict: Verdict) -> Self {
+        Self { verdict, effects: Effects::default(), told: None }
+    }
 }
 
 /// What it means when a delivery is dropped without a word.
@@ -109,6 +131,21 @@ pub(super) enum Dropped {
 
 /// An event that this member was given. While it is held its deadline is extended by itself.
 ///
+/// What follows from the event can be collected here. It takes effect together with the ack, in one
+/// transaction, or not at all:
+///
+/// ```
+/// use eventflow_spoke::{Delivery, Domain, EventName, Failure};
+///
+/// async fn bill(mut delivery: Delivery) -> Result<(), Failure> {
+///     let pid = delivery.event.pid.clone();
+///     let billed = delivery.child(Domain::parse("bill")?, pid, EventName::parse("order billed")?);
+///     delivery.publish(billed)?;
+///     Ok(())
+/// }
+/// # let _ = bill;
+/// ```
+///
 /// A handler answers by what it returns. Someone who takes deliveries from a
 /// [`crate::DeliveryStream`] answers with the methods, and a delivery that is dropped is released.
 #[must_use = "a dropped delivery comes again"]
@@ -119,6 +156,7 @@ pub struct Delivery {
     pub attempt: Attempt,
     seat: Option<OwnedPermit<Said>>,
     dropped: Dropped,
+    collected: Collected,
 }
 
 impl Delivery {
@@ -127,13 +165,97 @@ impl Delivery {
         attempt: Attempt,
         seat: Option<OwnedPermit<Said>>,
         dropped: Dropped,
+        collected: Collected,
     ) -> Self {
-        Self { event, attempt, seat, dropped }
+        Self { event, attempt, seat, dropped, collected }
     }
 
-    /// Done.
+    /// An event that follows from this one, to be filled and given to [`Delivery::publish`] or one of its
+    /// like. Its id is made from this event's id, the group and how many children there were before, so a
+    /// handler that runs again makes the same one.
+    pub fn child(&mut self, domain: Domain, pid: Pid, name: EventName) -> NewEvent {
+        self.collected.child(&self.event, domain, pid, name)
+    }
+
+    /// Publishes `event` with the ack: all that was collected is committed in one transaction with it, or
+    /// nothing is. It answers this event (`rid`) and goes on with its trace context, unless it says else.
+    ///
+    /// # Errors
+    /// [`EffectError`]: it was not collected.
+    pub fn publish(&mut self, event: NewEvent) -> Result<(), EffectError> {
+        let event = Collected::following(&self.event, event)?;
+        self.collected.effect(Effect::Publish(event))
+    }
+
+    /// Stores `event` with the ack, without offering it to consumers. Else like [`Delivery::publish`].
+    ///
+    /// # Errors
+    /// As [`Delivery::publish`].
+    pub fn persist(&mut self, event: NewEvent) -> Result<(), EffectError> {
+        let event = Collected::following(&self.event, event)?;
+        self.collected.effect(Effect::Persist(event))
+    }
+
+    /// With the ack, has `event` published at `due`, or at once if that is past. It is like an event that is
+    /// published in all else, and takes the place of a pending schedule of the same key.
+    ///
+    /// # Errors
+    /// As [`Delivery::publish`].
+    pub fn schedule(
+        &mut self,
+        due: Timestamp,
+        key: Option<ScheduleKey>,
+        event: NewEvent,
+    ) -> Result<(), EffectError> {
+        let event = Collected::following(&self.event, event)?;
+        self.collected.effect(Effect::Schedule(Later { event, due, key }))
+    }
+
+    /// Cancels a schedule with the ack. One that is not pending any more is no obstacle.
+    ///
+    /// # Errors
+    /// As [`Delivery::publish`].
+    pub fn cancel(&mut self, which: Which) -> Result<(), EffectError> {
+        self.collected.effect(Effect::Cancel(which))
+    }
+
+    /// Changes an event's links with the ack. If there is no such event then, nothing is committed.
+    ///
+    /// # Errors
+    /// As [`Delivery::publish`].
+    pub fn link(&mut self, change: Link) -> Result<(), EffectError> {
+        self.collected.effect(Effect::Link(change))
+    }
+
+    /// What must be true of an eventlog when the ack is committed; else nothing is, and the delivery counts
+    /// as failed.
+    ///
+    /// # Errors
+    /// As [`Delivery::publish`].
+    pub fn expect(&mut self, domain: Domain, pid: Pid, expected: Expected) -> Result<(), EffectError> {
+        self.collected.expect(Expectation { domain, pid, expected })
+    }
+
+    /// Done. What was collected is committed with it; if the hub refuses that, the delivery counts as
+    /// failed, which is logged.
     pub fn ack(mut self) {
-        self.say(Verdict::Ack);
+        let effects = self.collected.take();
+        self.say(Word { effects, ..Word::from(Verdict::Ack) });
+    }
+
+    /// Done, and waits until that is recorded and what was collected is committed. The answer has one entry
+    /// for each published or persisted event.
+    ///
+    /// Dropping the future does not undo it. A handler may call this too; what it returns then says nothing
+    /// more.
+    ///
+    /// # Errors
+    /// [`ChainError`] says whether nothing was committed, or that this is not known.
+    pub async fn commit(mut self) -> Result<Vec<Appended>, ChainError> {
+        let (told, answer) = oneshot::channel();
+        let effects = self.collected.take();
+        self.say(Word { effects, told: Some(told), verdict: Verdict::Ack });
+        answer.await.unwrap_or(Err(ChainError::Unknown))
     }
 
     /// Failed: it comes again after the group's back-off.
@@ -158,13 +280,16 @@ impl Delivery {
 
     /// Says what a handler's outcome says.
     pub fn answer(mut self, outcome: Result<(), Failure>) {
-        self.say(outcome.map_or_else(Failure::verdict, |()| Verdict::Ack));
+        match outcome {
+            Ok(()) => self.ack(),
+            Err(failure) => self.say(failure.verdict().into()),
+        }
     }
 
     /// The room for the answer was reserved with the delivery, so saying it never waits.
-    fn say(&mut self, verdict: Verdict) {
+    fn say(&mut self, word: Word) {
         if let Some(seat) = self.seat.take() {
-            drop(seat.send(Said { position: self.event.position, verdict }));
+            drop(seat.send(Said { position: self.event.position, word }));
         }
     }
 }
@@ -172,7 +297,7 @@ impl Delivery {
 impl Drop for Delivery {
     fn drop(&mut self) {
         match self.dropped {
-            Dropped::Releases => self.say(Verdict::Release),
+            Dropped::Releases => self.say(Verdict::Release.into()),
             Dropped::SaysNothing => {}
         }
     }
@@ -193,12 +318,12 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::testing::event;
+    use crate::testing::{event, group};
 
     fn delivery(dropped: Dropped) -> (Delivery, mpsc::Receiver<Said>) {
         let (seats, said) = mpsc::channel(1);
         let seat = seats.try_reserve_owned().ok();
-        (Delivery::new(Arc::new(event(7)), Attempt(1), seat, dropped), said)
+        (Delivery::new(Arc::new(event(7)), Attempt(1), seat, dropped, Collected::new(group())), said)
     }
 
     #[test]
@@ -206,7 +331,7 @@ mod tests {
         let (delivery, mut said) = delivery(Dropped::Releases);
         drop(delivery);
         let said = said.try_recv().unwrap();
-        assert_eq!((said.position, said.verdict), (Position(7), Verdict::Release));
+        assert_eq!((said.position, said.word.verdict), (Position(7), Verdict::Release));
     }
 
     #[test]
@@ -220,8 +345,22 @@ mod tests {
     fn a_delivery_is_answered_once() {
         let (delivery, mut said) = delivery(Dropped::Releases);
         delivery.park("no use");
-        assert_eq!(said.try_recv().unwrap().verdict, Verdict::Park { reason: "no use".into() });
+        assert_eq!(said.try_recv().unwrap().word.verdict, Verdict::Park { reason: "no use".into() });
         assert!(said.try_recv().is_err());
+    }
+
+    #[test]
+    fn what_was_collected_goes_with_an_ack_and_with_nothing_else() {
+        let chain = |end: fn(Delivery)| {
+            let (mut delivery, mut said) = delivery(Dropped::Releases);
+            delivery.cancel(Which::Id(event(3).id)).unwrap();
+            end(delivery);
+            said.try_recv().unwrap().word.effects.effects.len()
+        };
+        assert_eq!(chain(Delivery::ack), 1);
+        assert_eq!(chain(|delivery| delivery.fail("no")), 0);
+        assert_eq!(chain(Delivery::release), 0);
+        assert_eq!(chain(drop), 0);
     }
 
     #[test]

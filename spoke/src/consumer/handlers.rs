@@ -10,7 +10,8 @@ use proto::EventName;
 use proto::message::Verdict;
 use tokio::task::JoinError;
 
-use super::delivery::{Delivery, Failure};
+use super::chain::Collecting;
+use super::delivery::{Delivery, Failure, Word};
 
 /// A handler, whatever its type was.
 pub(super) type Handler = Arc<dyn Fn(Delivery) -> BoxFuture<'static, Result<(), Failure>> + Send + Sync>;
@@ -59,13 +60,16 @@ impl Handlers {
     }
 }
 
-/// Runs a handler to its end and says what its outcome means.
-pub(super) async fn handle(handler: Option<Handler>, delivery: Delivery) -> Verdict {
+/// Runs a handler to its end and says what its outcome means. What it has collected counts only with an ack.
+pub(super) async fn handle(handler: Option<Handler>, delivery: Delivery, collecting: Collecting) -> Word {
     let Some(handler) = handler else {
         let reason = format!("this member has no handler for {:?}", delivery.event.name.as_str());
-        return Failure::retry(reason).verdict();
+        return Failure::retry(reason).verdict().into();
     };
-    handler(delivery).await.map_or_else(Failure::verdict, |()| Verdict::Ack)
+    match handler(delivery).await {
+        Ok(()) => Word { effects: collecting.take(), ..Word::from(Verdict::Ack) },
+        Err(failure) => failure.verdict().into(),
+    }
 }
 
 /// What it means that a handler did not come to its end. A panic is a failure of this delivery and
@@ -87,12 +91,19 @@ fn message(panic: &(dyn Any + Send)) -> &str {
 mod tests {
     use proto::Attempt;
 
+    use super::super::chain::Collected;
     use super::super::delivery::Dropped;
     use super::*;
-    use crate::testing::event;
+    use crate::testing::{event, group};
 
-    fn delivery() -> Delivery {
-        Delivery::new(Arc::new(event(1)), Attempt(1), None, Dropped::SaysNothing)
+    fn delivery() -> (Delivery, Collecting) {
+        let (collected, collecting) = Collected::of_handler(group());
+        (Delivery::new(Arc::new(event(1)), Attempt(1), None, Dropped::SaysNothing, collected), collecting)
+    }
+
+    async fn verdict(handler: Option<Handler>) -> Verdict {
+        let (delivery, collecting) = delivery();
+        handle(handler, delivery, collecting).await.verdict
     }
 
     fn name(text: &str) -> EventName {
@@ -104,9 +115,9 @@ mod tests {
         let mut handlers = Handlers::default();
         handlers.any(|_| async { Err(Failure::park("any")) });
         handlers.name(name("order placed"), |_| async { Ok(()) });
-        let placed = handle(handlers.of(&name("order placed")), delivery()).await;
+        let placed = verdict(handlers.of(&name("order placed"))).await;
         assert_eq!(placed, Verdict::Ack);
-        let other = handle(handlers.of(&name("order shipped")), delivery()).await;
+        let other = verdict(handlers.of(&name("order shipped"))).await;
         assert_eq!(other, Verdict::Park { reason: "any".into() });
     }
 
@@ -121,11 +132,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_handler_that_fails_leaves_nothing_of_what_it_collected() {
+        for (outcome, effects) in [(Ok(()), 1), (Err(Failure::retry("no")), 0)] {
+            let mut handlers = Handlers::default();
+            handlers.any(move |mut delivery| {
+                let outcome = outcome.clone();
+                async move {
+                    delivery.cancel(proto::chain::Which::Id(event(3).id))?;
+                    outcome
+                }
+            });
+            let (delivery, collecting) = delivery();
+            let word = handle(handlers.of(&name("a")), delivery, collecting).await;
+            assert_eq!(word.effects.effects.len(), effects);
+        }
+    }
+
+    #[tokio::test]
     async fn a_panic_is_a_failure_with_its_message() {
         let mut handlers = Handlers::default();
         handlers.any(|delivery| async move { panic!("no {}", delivery.event.pid) });
         let mut running = tokio::task::JoinSet::new();
-        running.spawn(handle(handlers.of(&name("a")), delivery()));
+        let (delivery, collecting) = delivery();
+        running.spawn(handle(handlers.of(&name("a")), delivery, collecting));
         let verdict = broken_off(running.join_next().await.unwrap().unwrap_err());
         let reason = "the handler panicked: no 1".to_owned();
         assert_eq!(verdict, Verdict::Fail { reason, after_ms: None });

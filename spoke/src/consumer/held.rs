@@ -7,10 +7,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use proto::chain::Chain;
 use proto::message::{Answer, Verdict};
 use proto::{Attempt, Event, ListenerId, Position};
 use tokio::time::Instant;
 
+use super::chain::{Effects, Told};
+use super::delivery::Word;
 use crate::link::Arrival;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,12 +38,14 @@ pub(super) struct Held {
     waiting: VecDeque<Position>,
     open: HashMap<Position, Open>,
     answers: Vec<Answer>,
+    /// Acks with effects, and who wants to know what came of them.
+    chains: Vec<(Box<Chain>, Option<Told>)>,
 }
 
 impl Held {
     pub(super) fn new(listener: ListenerId) -> Self {
         let (waiting, open) = (VecDeque::new(), HashMap::new());
-        Self { listener, connection: 0, waiting, open, answers: Vec::new() }
+        Self { listener, connection: 0, waiting, open, answers: Vec::new(), chains: Vec::new() }
     }
 
     /// A delivery came.
@@ -75,6 +80,7 @@ impl Held {
         self.connection = connection;
         // Nobody waits for answers to deliveries of the connection before.
         self.answers.clear();
+        self.chains.clear();
         for position in self.waiting.drain(..) {
             self.open.remove(&position);
         }
@@ -92,11 +98,18 @@ impl Held {
     }
 
     /// The final word on a delivery that was started. A second one changes nothing.
-    pub(super) fn answered(&mut self, position: Position, verdict: Verdict) {
+    pub(super) fn answered(&mut self, position: Position, word: impl Into<Word>) {
         let Some(open) = self.open.remove(&position) else { return };
         // On a connection that is gone nobody waits for the answer.
-        if open.connection == self.connection {
-            let (listener, attempt) = (self.listener, open.attempt);
+        if open.connection != self.connection {
+            return;
+        }
+        let (listener, attempt) = (self.listener, open.attempt);
+        let Word { verdict, effects, told } = word.into();
+        if verdict == Verdict::Ack && (!effects.is_empty() || told.is_some()) {
+            let Effects { effects, expectations } = effects;
+            self.chains.push((Box::new(Chain { listener, position, attempt, effects, expectations }), told));
+        } else {
             self.answers.push(Answer { listener, position, attempt, verdict });
         }
     }
@@ -128,6 +141,11 @@ impl Held {
         std::mem::take(&mut self.answers)
     }
 
+    /// The acks with effects that are to be sent now; as with answers.
+    pub(super) fn take_chains(&mut self) -> Vec<(Box<Chain>, Option<Told>)> {
+        std::mem::take(&mut self.chains)
+    }
+
     /// The newest connection that the listener was open on.
     pub(super) fn connection(&self) -> u64 {
         self.connection
@@ -136,6 +154,8 @@ impl Held {
 
 #[cfg(test)]
 mod tests {
+    use proto::chain::{Effect, Which};
+
     use super::*;
     use crate::testing::event;
 
@@ -173,6 +193,23 @@ mod tests {
         held.answered(Position(4), Verdict::Release);
         assert_eq!(held.take_answers(), [answer(4, 2, Verdict::Ack)]);
         assert_eq!(held.take_answers(), []);
+    }
+
+    #[test]
+    fn an_ack_with_effects_is_said_apart_and_dies_with_its_connection() {
+        let with_effects = || {
+            let effects = vec![Effect::Cancel(Which::Id(event(1).id))];
+            Word { effects: Effects { effects, ..Effects::default() }, ..Word::from(Verdict::Ack) }
+        };
+        let mut held = held([arrival(4, 2, 1), arrival(5, 1, 1)]);
+        started(&mut held);
+        held.answered(Position(4), with_effects());
+        let chains = held.take_chains();
+        assert_eq!((chains[0].0.position, chains[0].0.attempt), (Position(4), Attempt(2)));
+        assert!(held.take_answers().is_empty());
+        held.answered(Position(5), with_effects());
+        held.connected(2);
+        assert!(held.take_chains().is_empty());
     }
 
     #[test]

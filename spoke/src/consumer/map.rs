@@ -197,9 +197,10 @@ mod tests {
 
     use proto::Attempt;
 
+    use super::super::chain::Collected;
     use super::super::delivery::Dropped;
     use super::*;
-    use crate::testing::event;
+    use crate::testing::{event, group};
 
     #[derive(Default)]
     struct Service {
@@ -220,7 +221,8 @@ mod tests {
     }
 
     fn delivery(attempt: u32) -> Delivery {
-        Delivery::new(Arc::new(event(1)), Attempt(attempt), None, Dropped::SaysNothing)
+        let collected = Collected::new(group());
+        Delivery::new(Arc::new(event(1)), Attempt(attempt), None, Dropped::SaysNothing, collected)
     }
 
     #[tokio::test]

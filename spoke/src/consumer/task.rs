@@ -5,14 +5,15 @@
 
 use std::time::Duration;
 
-use proto::Position;
 use proto::message::Verdict;
+use proto::{GroupName, Position};
 use tokio::sync::mpsc::{self, OwnedPermit};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::delivery::{Delivery, Dropped, Said};
+use super::chain::Collected;
+use super::delivery::{Delivery, Dropped, Said, Word};
 use super::held::Held;
 use super::work::{Step, Work};
 use crate::error::ListenError;
@@ -31,6 +32,7 @@ pub(super) struct Task {
     inbox: Inbox,
     held: Held,
     work: Work,
+    group: GroupName,
     seats: mpsc::Sender<Said>,
     said: mpsc::Receiver<Said>,
     alive: Interval,
@@ -60,6 +62,7 @@ impl Task {
     pub(super) fn new(
         inbox: Inbox,
         work: Work,
+        group: GroupName,
         held_max: usize,
         handle_within: Duration,
         stop: CancellationToken,
@@ -67,7 +70,7 @@ impl Task {
         let (seats, said) = mpsc::channel(held_max.max(1));
         let alive = alive(DELIVERY_DEADLINE, handle_within);
         let held = Held::new(inbox.listener());
-        Self { inbox, held, work, seats, said, alive, handle_within, stop, ending: None }
+        Self { inbox, held, work, group, seats, said, alive, handle_within, stop, ending: None }
     }
 
     /// Runs until the hub ends it or it is stopped, and then until the last handler has ended.
@@ -75,8 +78,8 @@ impl Task {
         loop {
             match self.wake().await {
                 Woke::Stop => self.end(Ending::Stopped),
-                Woke::Said(said) => self.held.answered(said.position, said.verdict),
-                Woke::Worked(Step::Finished(position, verdict)) => self.finished(position, verdict),
+                Woke::Said(said) => self.held.answered(said.position, said.word),
+                Woke::Worked(Step::Finished(position, word)) => self.finished(position, word),
                 Woke::Worked(Step::Room(out, seat)) => self.give_out(out, seat),
                 Woke::Worked(Step::Gone) => {}
                 Woke::Worked(Step::Closed) => self.end(Ending::Stopped),
@@ -136,23 +139,23 @@ impl Task {
     /// What was said of a delivery goes before what its handler returns.
     fn take_said(&mut self) {
         while let Ok(said) = self.said.try_recv() {
-            self.held.answered(said.position, said.verdict);
+            self.held.answered(said.position, said.word);
         }
     }
 
-    fn finished(&mut self, position: Position, verdict: Verdict) {
-        let mut finished = Some((position, verdict));
+    fn finished(&mut self, position: Position, word: Word) {
+        let mut finished = Some((position, word));
         for _ in 0..FINISHED_MAX {
-            let Some((position, verdict)) = finished else { return };
+            let Some((position, word)) = finished else { return };
             self.take_said();
-            self.held.answered(position, verdict);
+            self.held.answered(position, word);
             finished = match &mut self.work {
                 Work::Handlers(running) => running.try_finished(),
                 Work::Stream(_) => None,
             };
         }
-        if let Some((position, verdict)) = finished {
-            self.held.answered(position, verdict);
+        if let Some((position, word)) = finished {
+            self.held.answered(position, word);
         }
     }
 
@@ -167,17 +170,21 @@ impl Task {
 
     fn give_out(&mut self, out: OwnedPermit<Delivery>, seat: OwnedPermit<Said>) {
         if let Some((event, attempt)) = self.held.start(Instant::now()) {
-            out.send(Delivery::new(event, attempt, Some(seat), Dropped::Releases));
+            let collected = Collected::new(self.group.clone());
+            out.send(Delivery::new(event, attempt, Some(seat), Dropped::Releases, collected));
         }
     }
 
     async fn send_answers(&mut self) {
-        let answers = self.held.take_answers();
-        if answers.is_empty() {
-            return;
-        }
+        let (link, connection) = (self.inbox.link(), self.held.connection());
+        let (answers, chains) = (self.held.take_answers(), self.held.take_chains());
         // If nobody takes them, the inbox says why it is over.
-        let _ = self.inbox.link().answer(self.held.connection(), answers).await;
+        if !answers.is_empty() {
+            let _ = link.answer(connection, answers).await;
+        }
+        for (chain, told) in chains {
+            let _ = link.chain(connection, chain, told).await;
+        }
     }
 
     async fn leave(self, ending: Ending) -> Result<(), ListenError> {

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use proto::message::Verdict;
-use proto::{Attempt, Event, Position};
+use proto::{Attempt, Event, GroupName, Position};
 use tokio::sync::mpsc::{self, OwnedPermit};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
-use super::delivery::{Delivery, Dropped, Said};
+use super::chain::Collected;
+use super::delivery::{Delivery, Dropped, Said, Word};
 use super::handlers::{Handlers, broken_off, handle};
 
 /// How the deliveries of one consumer are worked on.
@@ -22,7 +22,7 @@ pub(super) enum Work {
 /// What the work has to say.
 pub(super) enum Step {
     /// A handler has come to its end.
-    Finished(Position, Verdict),
+    Finished(Position, Word),
     /// A handler that was given up on is gone: there is room for another.
     Gone,
     /// One delivery may be given out, with room for it and for its answer.
@@ -32,8 +32,9 @@ pub(super) enum Step {
 }
 
 impl Work {
-    pub(super) fn handlers(handlers: Handlers, concurrency: usize) -> Self {
-        Self::Handlers(Running { handlers, concurrency, tasks: JoinSet::new(), positions: HashMap::new() })
+    pub(super) fn handlers(handlers: Handlers, concurrency: usize, group: GroupName) -> Self {
+        let (tasks, positions) = (JoinSet::new(), HashMap::new());
+        Self::Handlers(Running { handlers, concurrency, tasks, group, positions })
     }
 
     pub(super) fn stream(out: mpsc::Sender<Delivery>) -> Self {
@@ -99,7 +100,8 @@ impl Work {
 pub(super) struct Running {
     handlers: Handlers,
     concurrency: usize,
-    tasks: JoinSet<Verdict>,
+    tasks: JoinSet<Word>,
+    group: GroupName,
     positions: HashMap<Id, (Position, AbortHandle)>,
 }
 
@@ -110,8 +112,9 @@ impl Running {
 
     pub(super) fn start(&mut self, event: Arc<Event>, attempt: Attempt, seat: Option<OwnedPermit<Said>>) {
         let (handler, position) = (self.handlers.of(&event.name), event.position);
-        let delivery = Delivery::new(event, attempt, seat, Dropped::SaysNothing);
-        let task = self.tasks.spawn(handle(handler, delivery));
+        let (collected, collecting) = Collected::of_handler(self.group.clone());
+        let delivery = Delivery::new(event, attempt, seat, Dropped::SaysNothing, collected);
+        let task = self.tasks.spawn(handle(handler, delivery, collecting));
         self.positions.insert(task.id(), (position, task));
     }
 
@@ -125,26 +128,26 @@ impl Running {
     }
 
     /// A handler that has come to its end meanwhile.
-    pub(super) fn try_finished(&mut self) -> Option<(Position, Verdict)> {
+    pub(super) fn try_finished(&mut self) -> Option<(Position, Word)> {
         let outcome = self.tasks.try_join_next_with_id()?;
-        self.verdict(outcome)
+        self.word(outcome)
     }
 
     /// Waits for a handler to come to its end; for ever if none runs.
     async fn finished(&mut self) -> Step {
         let Some(outcome) = self.tasks.join_next_with_id().await else { return std::future::pending().await };
-        match self.verdict(outcome) {
-            Some((position, verdict)) => Step::Finished(position, verdict),
+        match self.word(outcome) {
+            Some((position, word)) => Step::Finished(position, word),
             None => Step::Gone,
         }
     }
 
-    fn verdict(&mut self, outcome: Result<(Id, Verdict), JoinError>) -> Option<(Position, Verdict)> {
-        let (id, verdict) = match outcome {
+    fn word(&mut self, outcome: Result<(Id, Word), JoinError>) -> Option<(Position, Word)> {
+        let (id, word) = match outcome {
             Ok(finished) => finished,
-            Err(error) => (error.id(), broken_off(error)),
+            Err(error) => (error.id(), broken_off(error).into()),
         };
         let (position, _) = self.positions.remove(&id)?;
-        Some((position, verdict))
+        Some((position, word))
     }
 }

@@ -1,4 +1,4 @@
-//! How long to wait before the next dial: full jitter under a ceiling that doubles.
+//! How long to wait before the next try: full jitter under a ceiling that doubles.
 //!
 //! Full jitter spreads a thousand spokes that lost the same hub evenly over the wait, so the
 //! restarted hub does not meet them all at once. The source of randomness is an argument.
@@ -12,16 +12,16 @@ const FIRST: Duration = Duration::from_millis(50);
 /// The ceiling that is never passed.
 const CAP: Duration = Duration::from_secs(5);
 
-/// The waits between dials since the last success.
+/// The waits between tries since the last success.
 #[derive(Debug, Default)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
     /// How long to wait after one more failure: evenly between nothing and the ceiling, but not less
     /// than `at_least`, which the hub may have asked for.
-    pub(super) fn wait(
+    pub(crate) fn wait(
         &mut self,
         at_least: Duration,
         random: impl FnOnce(RangeInclusive<u64>) -> u64,
@@ -33,7 +33,7 @@ impl Backoff {
     }
 
     /// Starts over, because a hub has said Welcome.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
 }

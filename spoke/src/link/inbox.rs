@@ -176,6 +176,11 @@ impl Inbox {
         self.arrivals.poll_recv(context)
     }
 
+    /// Whether nothing is in the queue.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.arrivals.is_empty()
+    }
+
     /// Wakes the task of `context` with the next signal.
     pub(crate) fn wake_on_signal(&self, context: &Context<'_>) {
         self.waker.register(context.waker());

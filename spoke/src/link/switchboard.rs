@@ -10,6 +10,7 @@ use proto::{Attempt, ListenerId, Refusal};
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info};
 
+use super::chains::Chains;
 use super::inbox::{Arrival, Lagged, Outlet, Passed};
 use super::window::Entry;
 use super::{Command, LinkState};
@@ -46,12 +47,14 @@ pub(super) struct Switchboard {
     pub(super) session: SpokeSession,
     asking: HashMap<RequestKey, Asking>,
     listening: HashMap<ListenerId, Listening>,
+    chains: Chains,
     closing: Vec<oneshot::Sender<()>>,
 }
 
 impl Switchboard {
     pub(super) fn new(session: SpokeSession) -> Self {
-        Self { session, asking: HashMap::new(), listening: HashMap::new(), closing: Vec::new() }
+        let (asking, listening) = (HashMap::new(), HashMap::new());
+        Self { session, asking, listening, chains: Chains::default(), closing: Vec::new() }
     }
 
     pub(super) fn command(&mut self, command: Command) {
@@ -66,6 +69,9 @@ impl Switchboard {
                 for answer in answers {
                     self.session.answer(connection, answer);
                 }
+            }
+            Command::Chain { connection, chain, told } => {
+                self.chains.say(&mut self.session, connection, chain, told);
             }
             Command::Credit { listener, events } => self.session.credit(listener, events),
             Command::Close { closed } => {
@@ -92,7 +98,9 @@ impl Switchboard {
             match self.session.poll_event()? {
                 FromHub::Welcome { welcome, .. } => return Some(News::Welcome(welcome)),
                 FromHub::GoAway { reason, retry_after } => return Some(News::GoAway { reason, retry_after }),
+                FromHub::Lost { key } => self.chains.lost(key),
                 FromHub::Answered { key, outcome } => {
+                    let Some(outcome) = self.chains.answered(key, outcome) else { continue };
                     if let Some(asking) = self.asking.remove(&key) {
                         // Who has given up waiting does not want it.
                         let _ = asking.reply.send(outcome.map_err(AskError::Refused));

@@ -11,6 +11,8 @@
 mod connecting;
 mod consuming;
 mod fake_hub;
+mod memory_store;
+mod projecting;
 mod publishing;
 mod reading;
 mod subscribing;

@@ -79,6 +79,43 @@ async fn caught_up_comes_after_the_events_before_it_and_lagged_is_told() {
     assert!(stream.next().now_or_never().is_none());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn caught_up_is_never_told_before_an_event_that_it_covers() {
+    const EVENTS: u64 = 20_000;
+    let hub = FakeHub::start().await;
+    let (spoke, mut link) = hub.connect().await;
+    let wish = Subscription::topic(order()).credit(4_096);
+    let (mut stream, listener) = subscribe(&spoke, &mut link, wish).await;
+    let mut reading = tokio::task::JoinSet::new();
+    reading.spawn(async move {
+        let mut last = 0;
+        while last < EVENTS {
+            match stream.next().await.unwrap().unwrap() {
+                Told::Event(event) => {
+                    assert_eq!(event.position.0, last + 1);
+                    last += 1;
+                }
+                Told::CaughtUp { position } => assert_eq!(position.0, last),
+                Told::Lagged { .. } => panic!("nobody said so"),
+            }
+        }
+    });
+    let (mut sent, mut allowed) = (0, 4_096);
+    while sent < EVENTS {
+        while allowed > 0 && sent < EVENTS {
+            (sent, allowed) = (sent + 1, allowed - 1);
+            link.push(listener, sent).await;
+            link.session.caught_up(listener, Position(sent));
+            link.flush().await;
+        }
+        if sent < EVENTS {
+            let FromSpoke::Credit { events, .. } = link.said().await else { panic!("no credit") };
+            allowed += u64::from(events);
+        }
+    }
+    reading.join_next().await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn a_subscription_that_the_hub_drops_ends_with_its_reason() {
     let hub = FakeHub::start().await;

@@ -3,6 +3,7 @@
 mod append;
 mod batches;
 mod certificates;
+mod chains;
 mod commits;
 mod deletes;
 mod doctor;
@@ -14,6 +15,7 @@ mod hubs;
 mod journal;
 mod links;
 mod matching;
+mod outbox;
 mod pages;
 mod publishers;
 mod reads;

@@ -91,12 +91,12 @@ impl Group {
     }
 
     /// A delivery has ended: its member has credit again.
-    fn returned(&mut self, member: MemberKey) {
+    pub(super) fn returned(&mut self, member: MemberKey) {
         self.out -= 1;
         self.credited(member);
     }
 
-    fn credited(&mut self, member: MemberKey) {
+    pub(super) fn credited(&mut self, member: MemberKey) {
         if let Some(member) = self.members.get(member) {
             member.in_flight = member.in_flight.saturating_sub(1);
         }
@@ -112,7 +112,7 @@ impl Group {
         }
     }
 
-    fn failed(
+    pub(super) fn failed(
         &mut self,
         position: Position,
         reason: String,
@@ -149,7 +149,7 @@ impl Group {
         let Some(entry) = self.remove(position) else { return };
         let InHand { slot, state, deliveries, consumer, .. } = entry;
         let since = match state {
-            State::Out { since, .. } => since,
+            State::Out { since, .. } | State::Committing { since } => since,
             State::Behind | State::Ready | State::Fetching | State::RetryAt(_) | State::Held => now,
         };
         let how = Settled {
@@ -224,10 +224,10 @@ impl Group {
         self.overdue.retain(|(holder, ..)| *holder != member);
     }
 
-    fn say_left(&mut self, effects: &mut Vec<Effect>) {
-        let done = self.flushes_done;
+    pub(super) fn say_left(&mut self, effects: &mut Vec<Effect>) {
+        let (done, chains) = (self.flushes_done, &self.chains);
         self.leaving.retain(|&(member, needs)| {
-            if needs > done {
+            if needs > done || chains.has(member) {
                 return true;
             }
             effects.push(Effect::Left { connection: member.connection, listener: member.listener });

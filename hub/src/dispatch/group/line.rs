@@ -168,6 +168,41 @@ impl Line {
         SlotMove { slot: self.slot, epoch: self.epoch, cursor }
     }
 
+    /// The cursor that this slot may have once the event at `position` is recorded by itself, and nothing
+    /// else: what is being recorded at the same time may be recorded later.
+    pub(super) fn move_with(&self, position: Position, read_through: Position) -> SlotMove {
+        let open = |item: &&Item| item.first != position && !matches!(item.state, State::Done);
+        let cursor = self.items.iter().find(open).map_or(read_through, |item| item.first.previous());
+        SlotMove { slot: self.slot, epoch: self.epoch, cursor: cursor.max(self.cursor) }
+    }
+
+    /// The event at `position` is recorded as a success, and so is the cursor.
+    pub(super) fn recorded(&mut self, position: Position, moved: &SlotMove) {
+        self.succeeded += 1;
+        self.cursor = self.cursor.max(moved.cursor);
+        self.set(position, State::Done);
+        // Only where it is: there is one of these for each event, not one for a flush.
+        let index = self.items.partition_point(|item| item.last < position);
+        self.join(index);
+        if let Some(before) = index.checked_sub(1) {
+            self.join(before);
+        }
+        if self.items.front().is_some_and(|item| matches!(item.state, State::Done)) {
+            self.items.pop_front();
+        }
+    }
+
+    /// Joins what is recorded at `index` with what is recorded behind it.
+    fn join(&mut self, index: usize) {
+        let is_done = |item: Option<&Item>| item.is_some_and(|item| matches!(item.state, State::Done));
+        if is_done(self.items.get(index)) && is_done(self.items.get(index + 1)) {
+            let last = self.items.remove(index + 1).map(|item| item.last);
+            if let (Some(item), Some(last)) = (self.items.get_mut(index), last) {
+                item.last = last;
+            }
+        }
+    }
+
     /// The first event in hand that has no outcome.
     pub(super) fn first_open(&self) -> Option<Position> {
         self.items.iter().find(|item| matches!(item.state, State::Open)).map(|item| item.first)
@@ -228,6 +263,24 @@ fn run_of(slot: u16, position: Position, how: &Settled) -> Run {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_that_is_recorded_by_itself_moves_the_cursor_to_what_is_not() {
+        let mut line = line();
+        for position in [11, 12, 13] {
+            line.take(Position(position));
+        }
+        assert_eq!(line.move_with(Position(12), Position(20)).cursor, Position(10));
+        let moved = line.move_with(Position(11), Position(20));
+        assert_eq!(moved.cursor, Position(11));
+        line.recorded(Position(11), &moved);
+        assert_eq!((line.cursor(), line.succeeded), (Position(11), 1));
+        assert_eq!(line.items.len(), 2);
+        // What a flush is recording may be recorded after it.
+        line.settle(Position(13), done_by("a"));
+        line.flush(Position(20));
+        assert_eq!(line.move_with(Position(12), Position(20)).cursor, Position(12));
+    }
 
     fn line() -> Line {
         Line::new(&Slot { slot: 3, epoch: 1, cursor: Position(10), succeeded: 0, parked: 0, discarded: 0 })

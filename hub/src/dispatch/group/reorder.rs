@@ -68,11 +68,13 @@ impl Group {
         for (&position, entry) in &mut self.in_hand {
             let mut not_before = None;
             match entry.state {
-                State::Out { .. } => drop(out.entry(entry.pid.clone()).or_default().insert(position)),
+                State::Out { .. } | State::Committing { .. } => {
+                    out.entry(entry.pid.clone()).or_default().insert(position);
+                }
                 State::RetryAt(at) => not_before = Some(at),
                 State::Behind | State::Ready | State::Fetching | State::Held => {}
             }
-            if !matches!(entry.state, State::Out { .. }) {
+            if !matches!(entry.state, State::Out { .. } | State::Committing { .. }) {
                 entry.state = State::Behind;
             }
             pids.entry(entry.pid.clone()).or_default().insert(position, not_before);

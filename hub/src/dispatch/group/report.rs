@@ -84,6 +84,7 @@ impl Group {
         match entry.state {
             State::Out { since, deadline, .. } => DeliveryState::InFlight { since, deadline },
             State::RetryAt(at) => DeliveryState::RetryAt { at },
+            State::Committing { since } => DeliveryState::Committing { since },
             State::Behind => {
                 let first = self.pids.get(&entry.pid).and_then(|queue| queue.front());
                 match first.and_then(|first| self.in_hand.get(first)?.event.clone()) {

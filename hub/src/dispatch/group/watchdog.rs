@@ -68,6 +68,7 @@ impl Group {
                 | State::RetryAt(_)
                 | State::Out { .. }
                 | State::Fetching
+                | State::Committing { .. }
                 | State::Held => continue,
             };
             return Some(stall(position, fault));
@@ -83,7 +84,12 @@ impl Group {
     pub(in crate::dispatch) fn holder(&self, position: Position) -> Option<super::MemberKey> {
         match self.in_hand.get(&position)?.state {
             State::Out { member, .. } => Some(member),
-            State::Behind | State::Ready | State::Fetching | State::RetryAt(_) | State::Held => None,
+            State::Behind
+            | State::Ready
+            | State::Fetching
+            | State::RetryAt(_)
+            | State::Held
+            | State::Committing { .. } => None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::chain::Chained;
 use crate::limits::{UNSENT_BYTES_MAX, UNSENT_MESSAGES_MAX};
 use crate::message::{HubMessage, Reply};
 use crate::read::Page;
@@ -104,8 +105,13 @@ fn weight(message: &HubMessage) -> usize {
                 Reply::GroupStatus(groups) => groups.iter().map(crate::group::GroupStatus::weight).sum(),
                 Reply::Story(story) => story.deliveries.len() * SMALL,
                 Reply::Waited(event) => event.as_ref().map_or(0, |event| event.weight()),
-                Reply::Appended(appended) => appended.len() * size_of::<crate::message::Appended>(),
-                Reply::Listening { .. } | Reply::Left | Reply::Changed(_) => 0,
+                Reply::Appended(appended) | Reply::Chained(Chained::Committed(appended)) => {
+                    appended.len() * size_of::<crate::message::Appended>()
+                }
+                Reply::Listening { .. }
+                | Reply::Left
+                | Reply::Changed(_)
+                | Reply::Chained(Chained::Stale) => 0,
             },
             HubMessage::Reply { outcome: Err(_), .. }
             | HubMessage::Welcome(_)

@@ -1,11 +1,13 @@
 //! Requests: what was asked, what of it was said on this link, and what came back.
 //!
 //! `waiting` holds what is not said on this link, in the order of its keys; `asked` what is, by the
-//! numbers of the link. A link that ends moves the second before the first.
+//! numbers of the link. A link that ends moves the second before the first, but for chains: these belong
+//! to deliveries of the link, which are dead with it.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::listeners::Listeners;
+use crate::chain::{Chain, Chained};
 use crate::event::NewEvent;
 use crate::limits::{
     FRAME_BYTES_MAX, REQUEST_BYTES_IN_FLIGHT_MAX, REQUESTS_IN_FLIGHT_MAX, WAITS_PER_CONNECTION_MAX,
@@ -59,6 +61,8 @@ struct Asked {
 #[derive(Debug)]
 enum What {
     Request(RequestKey, Request),
+    /// An ack with effects, of which so many are appends.
+    Chain(RequestKey, usize),
     /// Nobody waits for the answer any more.
     Forgotten,
     Listen(ListenerId),
@@ -79,6 +83,8 @@ pub(super) enum Answered {
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     waiting: VecDeque<(RequestKey, Request)>,
+    /// Acks with effects, to be said on this link or never.
+    chains: VecDeque<(RequestKey, Box<Chain>)>,
     asked: BTreeMap<RequestId, Asked>,
     asked_bytes: usize,
     /// How many of `asked` are about listeners.
@@ -94,15 +100,27 @@ pub(super) struct Requests {
 
 impl Requests {
     pub(super) fn add(&mut self, mut body: Request) -> Result<RequestKey, RequestError> {
-        if matches!(body, Request::Consume(_) | Request::Subscribe(_) | Request::Leave(_)) {
+        if matches!(body, Request::Consume(_) | Request::Subscribe(_) | Request::Leave(_) | Request::Chain(_))
+        {
             return Err(RequestError::NotARequest);
         }
         bound_request(&mut body).map_err(RequestError::OutOfBounds)?;
         check_size(&body)?;
-        self.last_key += 1;
-        let key = RequestKey(self.last_key);
+        let key = self.next_key();
         self.waits_waiting += usize::from(is_wait(&body));
         self.waiting.push_back((key, body));
+        Ok(key)
+    }
+
+    /// Asks for an ack with effects, on this link only.
+    pub(super) fn add_chain(&mut self, chain: Box<Chain>) -> Result<RequestKey, RequestError> {
+        let mut body = Request::Chain(chain);
+        bound_request(&mut body).map_err(RequestError::OutOfBounds)?;
+        check_size(&body)?;
+        let key = self.next_key();
+        if let Request::Chain(chain) = body {
+            self.chains.push_back((key, chain));
+        }
         Ok(key)
     }
 
@@ -118,21 +136,27 @@ impl Requests {
         }
     }
 
-    /// The link is gone: what it did not answer waits for the next one, before what it did not say.
-    pub(super) fn unsay(&mut self) {
+    /// The link is gone: what it did not answer waits for the next one, before what it did not say. Gives
+    /// the chains of which nobody will hear what came.
+    pub(super) fn unsay(&mut self) -> Vec<RequestKey> {
+        let mut lost = Vec::new();
         for asked in std::mem::take(&mut self.asked).into_values() {
-            if let What::Request(key, body) = asked.what {
-                self.wait_again(key, body);
+            match asked.what {
+                What::Request(key, body) => self.wait_again(key, body),
+                What::Chain(key, _) => lost.push(key),
+                What::Forgotten | What::Listen(_) | What::Leave(_) => {}
             }
         }
+        lost.extend(self.chains.drain(..).map(|(key, _)| key));
         self.asked_bytes = 0;
         self.about_listeners = 0;
         self.waits = 0;
+        lost
     }
 
     /// Requests without an answer; waits do not count, they are there to be long.
     pub(super) fn unanswered(&self) -> usize {
-        self.waiting.len() - self.waits_waiting + self.said()
+        self.waiting.len() - self.waits_waiting + self.chains.len() + self.said()
     }
 
     pub(super) fn waits(&self) -> usize {
@@ -164,7 +188,7 @@ impl Requests {
                 self.wait_again(key, body);
                 Answered::AskAgain
             }
-            What::Request(key, _) => Answered::Request(key),
+            What::Request(key, _) | What::Chain(key, _) => Answered::Request(key),
             What::Forgotten => Answered::Forgotten,
             What::Listen(listener) => {
                 self.about_listeners -= 1;
@@ -183,7 +207,20 @@ impl Requests {
         self.say(What::Listen(listener), &request, buffer)
     }
 
+    /// The next ack with effects, if there is room for it.
+    pub(super) fn poll_chain(&mut self, buffer: &mut Vec<u8>) -> bool {
+        let Some((key, chain)) = (if self.is_full() { None } else { self.chains.pop_front() }) else {
+            return false;
+        };
+        let what = What::Chain(key, chain.appends());
+        self.say(what, &Request::Chain(chain), buffer)
+    }
+
     pub(super) fn poll_leave(&mut self, listeners: &mut Listeners, buffer: &mut Vec<u8>) -> bool {
+        // What a listener has acknowledged goes before its end.
+        if !self.chains.is_empty() {
+            return false;
+        }
         let Some(listener) = listeners.next_leave() else { return false };
         self.about_listeners += 1;
         self.say(What::Leave(listener), &Request::Leave(listener), buffer)
@@ -193,10 +230,7 @@ impl Requests {
     pub(super) fn poll_request(&mut self, buffer: &mut Vec<u8>) -> bool {
         let full = match self.waiting.front() {
             Some((_, Request::Wait(_))) => self.waits >= WAITS_PER_CONNECTION_MAX,
-            Some(_) => {
-                self.asked.len() - self.waits >= REQUESTS_IN_FLIGHT_MAX
-                    || self.asked_bytes >= REQUEST_BYTES_IN_FLIGHT_MAX
-            }
+            Some(_) => self.is_full(),
             None => return false,
         };
         let Some((key, body)) = (if full { None } else { self.waiting.pop_front() }) else { return false };
@@ -205,6 +239,12 @@ impl Requests {
         let said = encode(id, &body, buffer);
         self.remember(id, weight(&body), is_wait(&body), What::Request(key, body));
         said
+    }
+
+    /// Whether so much is unanswered that the hub would stop reading.
+    fn is_full(&self) -> bool {
+        self.asked.len() - self.waits >= REQUESTS_IN_FLIGHT_MAX
+            || self.asked_bytes >= REQUEST_BYTES_IN_FLIGHT_MAX
     }
 
     fn say(&mut self, what: What, request: &Request, buffer: &mut Vec<u8>) -> bool {
@@ -217,6 +257,11 @@ impl Requests {
         self.asked_bytes += weight;
         self.waits += usize::from(wait);
         self.asked.insert(id, Asked { weight, wait, what });
+    }
+
+    fn next_key(&mut self) -> RequestKey {
+        self.last_key += 1;
+        RequestKey(self.last_key)
     }
 
     fn next_id(&mut self) -> RequestId {
@@ -247,12 +292,16 @@ const REQUEST_VARIANT: u32 = 1;
 
 /// Whether `body` will fit a frame under any number.
 fn check_size(body: &Request) -> Result<(), RequestError> {
-    let Request::Append { events, .. } = body else {
-        // Of the others, the longest is a filter with as many names as it may have.
-        return Ok(());
-    };
     // Nearly all are far below, which this says without encoding them.
-    if events.iter().map(bytes_at_most).sum::<usize>() <= FRAME_BYTES_MAX / 2 {
+    let is_small = match body {
+        Request::Append { events, .. } => {
+            events.iter().map(bytes_at_most).sum::<usize>() <= FRAME_BYTES_MAX / 2
+        }
+        Request::Chain(_) => false,
+        // Of the others, the longest is a filter with as many names as it may have.
+        _ => true,
+    };
+    if is_small {
         return Ok(());
     }
     let found = wire::encoded_bytes(&(REQUEST_VARIANT, RequestId(u64::MAX), body));
@@ -289,6 +338,7 @@ impl What {
     fn fits(&self, reply: &Reply) -> bool {
         match self {
             Self::Request(_, request) => fits(request, reply),
+            Self::Chain(_, appends) => fits_chain(*appends, reply),
             Self::Forgotten => true,
             Self::Listen(_) => matches!(reply, Reply::Listening { .. }),
             Self::Leave(_) => matches!(reply, Reply::Left),
@@ -311,7 +361,16 @@ fn fits(request: &Request, reply: &Reply) -> bool {
         Request::Groups { .. } | Request::Group(_) => matches!(reply, Reply::Groups(_)),
         Request::Story(_) => matches!(reply, Reply::Story(_)),
         Request::Wait(_) => matches!(reply, Reply::Waited(_)),
+        Request::Chain(chain) => fits_chain(chain.appends(), reply),
         Request::Manage(_) => matches!(reply, Reply::GroupStatus(_)),
+    }
+}
+
+fn fits_chain(appends: usize, reply: &Reply) -> bool {
+    match reply {
+        Reply::Chained(Chained::Committed(appended)) => appended.len() == appends,
+        Reply::Chained(Chained::Stale) => true,
+        _ => false,
     }
 }
 

@@ -88,6 +88,12 @@ pub enum FromHub {
         /// What came of it.
         outcome: Result<Reply, Refusal>,
     },
+    /// The link has ended before the answer to a chain came: whether it was committed is not known. If it
+    /// was not, its event comes again.
+    Lost {
+        /// Which one.
+        key: RequestKey,
+    },
     /// A listener is open, at first or again after a reconnect.
     ListenerOpen {
         /// Which listener.

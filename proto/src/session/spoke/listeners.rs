@@ -158,6 +158,12 @@ impl Listeners {
         Ok(true)
     }
 
+    /// Whether there is such a consumer on this link.
+    pub(super) fn consumes(&self, listener: ListenerId) -> bool {
+        let open = self.by_id.get(&listener).filter(|open| open.state == State::Said);
+        open.is_some_and(|open| matches!(open.role, Role::Consumer { .. }))
+    }
+
     /// Whether there is a consumer on this link whose answer it can be.
     pub(super) fn answered(&mut self, listener: ListenerId, verdict: &Verdict) -> bool {
         match self.by_id.get_mut(&listener) {

@@ -1,0 +1,71 @@
+//! An ack that brings effects with it: checked here, committed with its settlement by the writer.
+
+use db::{Append, Effects, ScheduleWish};
+use proto::chain::{Chain, Chained, Effect, Later, Which};
+use proto::message::{Reply, Stored};
+use proto::{Refusal, Timestamp};
+
+use super::{Caller, Commands};
+use crate::dispatch::ChainWork;
+
+impl Commands {
+    /// Hands `chain` to the dispatcher, in turn with what the caller says before and after it. What this
+    /// gives waits for what came of it.
+    pub(crate) async fn chain(
+        &self,
+        caller: &Caller,
+        chain: Chain,
+    ) -> impl Future<Output = Result<Reply, Refusal>> + Send + use<> {
+        let Chain { listener, position, attempt, .. } = chain;
+        // What cannot be granted is for the dispatcher to know, too: the delivery has failed.
+        let effects = effects(caller, chain, self.clock.now());
+        let work = ChainWork { listener, position, attempt, effects };
+        let answer = self.dispatcher.chain(caller.connection, work).await;
+        let metrics = self.metrics.clone();
+        async move {
+            let chained = answer.await.unwrap_or(Err(Refusal::Stopping))?;
+            if let Chained::Committed(appended) = &chained {
+                let new = appended.iter().filter(|appended| appended.stored == Stored::Now).count();
+                metrics.appended(new, appended.len() - new);
+            }
+            Ok(Reply::Chained(chained))
+        }
+    }
+}
+
+/// What the writer is to do, in the name of the caller.
+fn effects(caller: &Caller, chain: Chain, now: Timestamp) -> Result<Effects, Refusal> {
+    let count = chain.effects.len();
+    for (index, effect) in chain.effects.iter().enumerate() {
+        let Some(event) = effect.event() else { continue };
+        event.check().map_err(|error| Refusal::Invalid {
+            reason: format!("event {} (effect {} of {count}): {error}", event.id, index + 1),
+        })?;
+    }
+    let service = &caller.peer.service;
+    let (mut events, mut publishers, mut changes) = (Vec::new(), Vec::new(), Vec::new());
+    for effect in chain.effects {
+        match effect {
+            Effect::Publish(event) => {
+                events.push(event);
+                publishers.push(Some(service.clone()));
+            }
+            Effect::Persist(event) => {
+                events.push(event);
+                publishers.push(None);
+            }
+            change @ (Effect::Schedule(_) | Effect::Cancel(_) | Effect::Link(_)) => changes.push(change),
+        }
+    }
+    let effects = Effects::new(Append::new(events, publishers, now, chain.expectations));
+    Ok(changes.into_iter().fold(effects, |effects, change| match change {
+        Effect::Schedule(Later { event, due, key }) => {
+            effects.schedule(ScheduleWish { event, publisher: service.clone(), due, key, now })
+        }
+        Effect::Cancel(Which::Id(id)) => effects.cancel(db::Which::Id(id)),
+        Effect::Cancel(Which::Key(key)) => effects.cancel(db::Which::Key(key)),
+        Effect::Link(link) => effects.link(link),
+        // They are in the append.
+        Effect::Publish(_) | Effect::Persist(_) => effects,
+    }))
+}

@@ -1,0 +1,1 @@
+UPDATE event_outbox SET failed = ?, reason = ? WHERE failed IS NULL AND seq = ?

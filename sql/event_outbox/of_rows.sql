@@ -1,0 +1,7 @@
+SELECT seq, id, publisher, domain, pid, name, data, rid, timestamp, metadata, eids, cpids
+FROM event_outbox
+WHERE failed IS NULL AND seq IN (
+-- each row, joined by ,
+  ?
+-- end
+)

@@ -1,0 +1,6 @@
+UPDATE event_outbox SET failed = NULL, reason = NULL
+WHERE failed IS NOT NULL AND seq IN (
+-- each row, joined by ,
+  ?
+-- end
+)

@@ -1,0 +1,1 @@
+SELECT serving, newest FROM projection WHERE name = ?

@@ -1,0 +1,1 @@
+INSERT INTO projection (name, serving, newest) VALUES (?, ?, ?)

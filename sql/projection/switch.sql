@@ -1,0 +1,2 @@
+-- No row: another generation serves by now.
+UPDATE projection SET serving = ? WHERE name = ? AND serving = ?

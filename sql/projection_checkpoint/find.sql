@@ -1,0 +1,1 @@
+SELECT position, incarnation, retired FROM projection_checkpoint WHERE name = ? AND generation = ?

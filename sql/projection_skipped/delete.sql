@@ -1,0 +1,1 @@
+DELETE FROM projection_skipped WHERE name = ? AND generation = ?
