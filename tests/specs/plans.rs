@@ -11,6 +11,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("event_published/of_event.sql", "g ", "every group is asked, and there are few"),
     ("event_published/of_event.sql", "TEMP B-TREE", "the few rows of one event"),
     ("event/count_published.sql", "", "it counts a bounded stretch of positions by domain and name"),
+    ("group_settings/insert.sql", "g const", "the one row that is put aside: the same table is looked at"),
     ("consumer_slot/of_groups.sql", "filesort", "it sorts the slots of one page of groups"),
     ("log/archive_bound.sql", "", "a person's command, and what keeps this very table short"),
     ("hub/alive_other.sql", "", "a handful of hubs, and only while one starts"),
