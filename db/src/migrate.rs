@@ -51,19 +51,19 @@ const MIGRATIONS: &[Migration] = &[
         ),
     },
     Migration {
-        version: 5,
-        name: "0005_outbox",
+        version: 4,
+        name: "0004_outbox",
         text: Statement::each(
-            include_str!("../../sql/sqlite/migrations/0005_outbox.sql"),
-            include_str!("../../sql/mysql/migrations/0005_outbox.sql"),
+            include_str!("../../sql/sqlite/migrations/0004_outbox.sql"),
+            include_str!("../../sql/mysql/migrations/0004_outbox.sql"),
         ),
     },
     Migration {
-        version: 6,
-        name: "0006_series",
+        version: 5,
+        name: "0005_series",
         text: Statement::each(
-            include_str!("../../sql/sqlite/migrations/0006_series.sql"),
-            include_str!("../../sql/mysql/migrations/0006_series.sql"),
+            include_str!("../../sql/sqlite/migrations/0005_series.sql"),
+            include_str!("../../sql/mysql/migrations/0005_series.sql"),
         ),
     },
 ];

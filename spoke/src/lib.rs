@@ -102,7 +102,6 @@ pub use wait::{PublishAndWait, Wait, WaitError};
 
 /// The words of the protocol that this crate's methods speak in.
 pub use proto::chain::child_id;
-pub use proto::schedule::Which;
 pub use proto::group::{
     GroupMember, GroupPart, GroupSettings, GroupStatus, MembersFate, OldestUnsettled, ParkPolicy, Pause,
     PausedPid, SettingsChange,
@@ -110,6 +109,7 @@ pub use proto::group::{
 pub use proto::message::{Appended, Link, Stored, Welcome};
 pub use proto::read::More;
 pub use proto::report::{DeliveryState, DeliveryStory, EventStory, GroupReport};
+pub use proto::schedule::Which;
 pub use proto::{
     Attempt, Cpid, CronText, Data, Domain, Eid, Event, EventError, EventId, EventName, Expected, GroupName,
     HubId, Metadata, NameError, NewEvent, Order, Pid, Position, Priority, ProjectionName, Refusal,

@@ -1,7 +1,7 @@
 //! Series: schedules that recur, as they are asked for and as they go on.
 //!
 //! What a recurrence means is the hub's to know; here it is a text. A series is a row beside its
-//! occurrences, of which one is pending at a time; `sql/*/migrations/0006_series.sql` has the columns.
+//! occurrences, of which one is pending at a time; `sql/*/migrations/0005_series.sql` has the columns.
 
 use proto::{EventId, Position, Timestamp};
 

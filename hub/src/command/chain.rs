@@ -2,8 +2,8 @@
 
 use db::{Append, Effects, ScheduleWish};
 use proto::chain::{Chain, Chained, Effect, Later};
-use proto::schedule::Which;
 use proto::message::{Reply, Stored};
+use proto::schedule::Which;
 use proto::{Refusal, Timestamp};
 
 use super::{Caller, Commands};

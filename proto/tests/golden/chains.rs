@@ -1,9 +1,9 @@
 //! Acks with effects, as they are on the wire.
 
 use eventflow_proto::chain::{Chain, Chained, Effect, Later};
-use eventflow_proto::schedule::Which;
 use eventflow_proto::message::{Appended, Link, Reply, Request, Stored};
 use eventflow_proto::report::DeliveryState;
+use eventflow_proto::schedule::Which;
 use eventflow_proto::{
     Attempt, Domain, Eid, EventId, EventName, Expectation, Expected, ListenerId, NewEvent, Pid, Position,
     ScheduleKey, Timestamp, Version,

@@ -33,8 +33,6 @@ fn requests() -> Vec<Golden> {
         golden("ScheduleRequest/List", ScheduleRequest::List(query)),
         golden("When/At", When::At(time(0))),
         golden("When/Recurring", When::Recurring(Box::new(recurring()))),
-        golden("Which/Id", Which::Id(id())),
-        golden("Which/Key", Which::Key(key())),
         golden("ScheduleChange/Cancel", ScheduleChange::Cancel),
         golden("ScheduleChange/Pause", ScheduleChange::Pause),
         golden("ScheduleChange/Resume", ScheduleChange::Resume),

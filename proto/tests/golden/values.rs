@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use eventflow_proto::chain::{Chained, Effect};
-use eventflow_proto::schedule::Which;
 use eventflow_proto::enrol::{EnrolReply, EnrolRequest, Enrolled};
 use eventflow_proto::group::{GroupCommand, GroupPart, MembersFate};
 use eventflow_proto::message::{
@@ -13,6 +12,7 @@ use eventflow_proto::message::{
 use eventflow_proto::read::{More, Page, Query, Window};
 use eventflow_proto::recurrence::{DoubledTime, Misfire, Rule, SkippedTime};
 use eventflow_proto::report::{DeliveryState, DeliveryStory, EventStory, GroupReport};
+use eventflow_proto::schedule::Which;
 use eventflow_proto::{
     Attempt, Cpid, Data, Domain, Eid, Event, EventId, EventName, Expectation, Expected, GroupName, HubId,
     ListenerId, Metadata, NameFilter, NewEvent, Order, ParkPolicy, Pid, Position, Refusal, RequestId,
@@ -85,7 +85,6 @@ pub(crate) fn enums() -> Vec<(&'static str, Refuses)> {
         ("ScheduleRequest", refuses::<schedule::ScheduleRequest>),
         ("ScheduleReply", refuses::<schedule::ScheduleReply>),
         ("When", refuses::<schedule::When>),
-        ("Which", refuses::<Which>),
         ("ScheduleChange", refuses::<schedule::ScheduleChange>),
         ("ScheduleScope", refuses::<schedule::ScheduleScope>),
         ("Timing", refuses::<schedule::Timing>),

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::chain::{Effect, Later};
-use proto::schedule::Which;
 use proto::limits::REASON_CHARS_MAX;
 use proto::message::{Appended, Link, Verdict};
+use proto::schedule::Which;
 use proto::{
     Attempt, Domain, Event, EventName, Expectation, Expected, NewEvent, Pid, Position, ScheduleKey, Timestamp,
 };
