@@ -15,10 +15,11 @@ use spoke::{Consumer, Delivery, DeliveryStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::exec::{self, Ended};
+use super::exec::{self, Ended, StandardOutput};
 use super::follow::{Idle, Span};
 use crate::connect::connect;
 use crate::failure::{Failure, Outcome};
+use crate::import::{Parsed, Publisher, parse_line};
 use crate::output::{Output, json_line, note, reader_gone};
 use crate::place::Place;
 use crate::stop;
@@ -49,6 +50,10 @@ pub(crate) struct ConsumeArgs {
     /// anything else fails it with the last line of standard error as the reason
     #[arg(long, value_name = "COMMAND")]
     exec: Option<String>,
+    /// Each line of JSON that the command says on standard output is an event that follows: all of them are
+    /// committed together with the ack, or none is. Without an id they get one that is the same again
+    #[arg(long, requires = "exec")]
+    chain: bool,
     /// Events in hand at once [default: 256 printed, 8 with --exec]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     concurrency: Option<u32>,
@@ -81,7 +86,10 @@ pub(crate) async fn run(args: ConsumeArgs, place: &Place, output: &mut Output) -
     let mut limits = Limits { stop, left: args.span.max, idle: Idle::new(args.span.idle_exit) };
     let outcome = match args.exec {
         None => print(&mut deliveries, &mut limits, output).await,
-        Some(command) => execute(&command, at_once, &mut deliveries, &mut limits).await,
+        Some(command) => {
+            let stdout = if args.chain { StandardOutput::Kept } else { StandardOutput::PassedOn };
+            execute(&command, stdout, at_once, &mut deliveries, &mut limits).await
+        }
     };
     drop(deliveries);
     end(consumer, outcome).await
@@ -159,6 +167,7 @@ async fn print(deliveries: &mut DeliveryStream, limits: &mut Limits, output: &mu
 /// Runs the command for each event, some at once.
 async fn execute(
     command: &str,
+    stdout: StandardOutput,
     at_once: u32,
     deliveries: &mut DeliveryStream,
     limits: &mut Limits,
@@ -182,7 +191,7 @@ async fn execute(
         };
         let Some(delivery) = delivered else { break Ok(Over::ByItself) };
         limits.took_one();
-        running.spawn(handle(command.clone(), delivery, limits.stop.clone()));
+        running.spawn(handle(command.clone(), stdout, delivery, limits.stop.clone()));
         if limits.is_enough() {
             break Ok(Over::Enough);
         }
@@ -193,13 +202,14 @@ async fn execute(
 }
 
 /// Runs the command for one event and answers as it says.
-async fn handle(command: Arc<str>, delivery: Delivery, stop: CancellationToken) {
+async fn handle(command: Arc<str>, stdout: StandardOutput, delivery: Delivery, stop: CancellationToken) {
     let json = match json_line(&*delivery.event) {
         Ok(json) => json,
         Err(failure) => return delivery.park(failure),
     };
-    match exec::run(&command, json, delivery.attempt.0).await {
-        Ended::Done => delivery.ack(),
+    match exec::run(&command, json, delivery.attempt.0, stdout).await {
+        Ended::Done { said } if said.is_empty() => delivery.ack(),
+        Ended::Done { said } => chain(delivery, &said).await,
         Ended::Release => {
             // Without a pause an event that nobody can handle yet would go round as fast as it can.
             let _ = tokio::time::timeout(RELEASE_AFTER, stop.cancelled()).await;
@@ -212,4 +222,37 @@ async fn handle(command: Arc<str>, delivery: Delivery, stop: CancellationToken) 
             delivery.fail(reason);
         }
     }
+}
+
+/// Commits what a command has said together with the ack.
+async fn chain(mut delivery: Delivery, said: &[u8]) {
+    let (id, attempt) = (delivery.event.id.clone(), delivery.attempt);
+    let failed = |reason: &str| note(format_args!("event {id} failed, attempt {attempt}: {reason}"));
+    if let Err(reason) = collect(&mut delivery, said) {
+        failed(&reason);
+        return delivery.fail(reason);
+    }
+    if let Err(error) = delivery.commit().await {
+        failed(&error.to_string());
+    }
+}
+
+/// Takes each line as an event that follows.
+fn collect(delivery: &mut Delivery, said: &[u8]) -> Result<(), String> {
+    let lines = said.split(|byte| *byte == b'\n').enumerate();
+    for (index, line) in lines.filter(|(_, line)| !line.trim_ascii().is_empty()) {
+        let explain = |reason: String| format!("line {} of its output: {reason}", index + 1);
+        let Parsed { id, mut event, publisher } = parse_line(line).map_err(explain)?;
+        let child = delivery.child(event.domain.clone(), event.pid.clone(), event.name.clone());
+        event.id = id.unwrap_or(child.id);
+        let collected = match publisher {
+            Publisher::Importer => delivery.publish(event),
+            Publisher::Nobody => delivery.persist(event),
+            Publisher::Service(_) => {
+                return Err(explain("it is published by this service; leave the publisher out".to_owned()));
+            }
+        };
+        collected.map_err(|error| explain(error.to_string()))?;
+    }
+    Ok(())
 }

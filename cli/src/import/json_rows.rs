@@ -84,36 +84,52 @@ impl<R: Read> JsonRows<R> {
 
     fn row(&mut self) -> Result<Row, String> {
         let text = self.text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.text);
-        let row: JsonRow<'_> = serde_json::from_slice(text).map_err(|error| explain(&error))?;
-        let data = match (row.data_exact, row.data) {
-            (Some(exact), Some(data)) if !one_line_of(&exact).eq(data.get().bytes()) => {
-                return Err("data and data_exact are not the same; leave one of them out".to_owned());
-            }
-            (Some(exact), _) => Data::parse(exact),
-            (None, Some(data)) => Data::parse(data.get().to_owned()),
-            (None, None) => Ok(Data::empty()),
-        };
-        let mut event = NewEvent {
-            id: EventId::from_uuid(Uuid::nil()),
-            timestamp: row.timestamp,
-            domain: row.domain,
-            pid: row.pid,
-            name: row.name,
-            rid: row.rid,
-            metadata: row.metadata,
-            data: data.map_err(|error| error.to_string())?,
-            eids: row.eids,
-            cpids: row.cpids,
-        };
-        event.check().map_err(|error| error.to_string())?;
-        event.id = row.id.unwrap_or_else(|| self.ids.next(&event));
-        let publisher = match row.publisher {
-            None => Publisher::Importer,
-            Some(None) => Publisher::Nobody,
-            Some(Some(service)) => Publisher::Service(service),
-        };
+        let Parsed { id, mut event, publisher } = parse_line(text)?;
+        event.id = id.unwrap_or_else(|| self.ids.next(&event));
         Ok(Row { line: self.line, event, publisher })
     }
+}
+
+/// A line as an event, whose id is set only where it is said.
+pub(crate) struct Parsed {
+    pub(crate) id: Option<EventId>,
+    pub(crate) event: NewEvent,
+    pub(crate) publisher: Publisher,
+}
+
+/// Reads one line.
+///
+/// # Errors
+/// What is wrong with it, for people.
+pub(crate) fn parse_line(text: &[u8]) -> Result<Parsed, String> {
+    let row: JsonRow<'_> = serde_json::from_slice(text).map_err(|error| explain(&error))?;
+    let data = match (row.data_exact, row.data) {
+        (Some(exact), Some(data)) if !one_line_of(&exact).eq(data.get().bytes()) => {
+            return Err("data and data_exact are not the same; leave one of them out".to_owned());
+        }
+        (Some(exact), _) => Data::parse(exact),
+        (None, Some(data)) => Data::parse(data.get().to_owned()),
+        (None, None) => Ok(Data::empty()),
+    };
+    let event = NewEvent {
+        id: row.id.clone().unwrap_or_else(|| EventId::from_uuid(Uuid::nil())),
+        timestamp: row.timestamp,
+        domain: row.domain,
+        pid: row.pid,
+        name: row.name,
+        rid: row.rid,
+        metadata: row.metadata,
+        data: data.map_err(|error| error.to_string())?,
+        eids: row.eids,
+        cpids: row.cpids,
+    };
+    event.check().map_err(|error| error.to_string())?;
+    let publisher = match row.publisher {
+        None => Publisher::Importer,
+        Some(None) => Publisher::Nobody,
+        Some(Some(service)) => Publisher::Service(service),
+    };
+    Ok(Parsed { id: row.id, event, publisher })
 }
 
 /// `json` with its line ends as blanks: what stands in a file of one row a line.

@@ -4,6 +4,7 @@
 //! It carries out effects as the dispatcher task and the connection tasks do. What it holds is lost
 //! when the hub crashes.
 
+mod chains;
 mod database;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -11,10 +12,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use db::{Committed, GroupId, OrphanRun, Settlements, Wanted};
-use proto::message::{Consume, Offer, PROTOCOL_VERSION, Reply, Request, Subscribe, Wait, Welcome};
+use proto::message::{Appended, Consume, Offer, PROTOCOL_VERSION, Reply, Request, Subscribe, Wait, Welcome};
 use proto::session::{FromSpoke, HubSession, HubSessionConfig};
 use proto::{Event, HubId, NewEvent, Pid, Position, Refusal, RequestId, ServiceName, Start, Timestamp};
 
+use self::chains::UnderWay;
 use super::super::connection::ConnectionId;
 use super::super::desk::{Desk, key};
 use super::super::effect::{Effect, LoadFor};
@@ -48,6 +50,7 @@ pub(super) enum Job {
     Orphans(Vec<OrphanRun>),
     Group { id: RequestId, wish: Box<Consume>, member: MemberKey },
     Delete { connection: ConnectionId, id: RequestId, position: Position },
+    Chain(Box<UnderWay>),
 }
 
 /// What goes on outside the dispatcher and ends in any order.
@@ -61,6 +64,7 @@ pub(super) enum Work {
     Reply { connection: ConnectionId, id: RequestId, outcome: Result<Reply, Refusal> },
     Look { connection: ConnectionId, id: RequestId, wait: Box<Wait> },
     Told { connection: ConnectionId, id: RequestId, event: Arc<Event> },
+    Chained(Box<UnderWay>, Option<Result<Vec<Appended>, Refusal>>),
 }
 
 /// A wait that goes on, and what it was told before it had looked.
@@ -166,6 +170,9 @@ impl Hub {
                 if let Some(end) = self.ends.get_mut(&connection) {
                     end.session.welcome(welcome, now);
                 }
+            }
+            Some(FromSpoke::Request { id, body: Request::Chain(chain) }) => {
+                self.chain(connection, id, *chain, now);
             }
             Some(FromSpoke::Request { id, body }) => self.asked(connection, id, body),
             Some(FromSpoke::Answers(answers)) => {

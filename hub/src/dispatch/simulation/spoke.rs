@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use proto::chain::{Chain, Chained, Effect};
 use proto::message::{Answer, Offer, Reply, Request, Scope, Verdict, Wait};
 use proto::session::{FromHub, Listen, RequestKey, SpokeSession, SpokeSessionConfig};
 use proto::{
@@ -37,6 +38,8 @@ pub(super) struct Spoke {
 
 #[derive(Debug)]
 enum Asked {
+    /// An ack with these events.
+    Chain(Vec<NewEvent>),
     Append(Vec<NewEvent>),
     Wait(Box<Wait>),
     Delete,
@@ -184,12 +187,39 @@ impl Spoke {
     pub(super) fn answer(&mut self, random: &mut Random, temper: Temper) {
         let Some(held) = random.take(&mut self.held) else { return };
         let verdict = verdict(&held.event, random, temper);
+        if verdict == Verdict::Ack && self.has_room() && random.once_in(8) {
+            return self.chain(held, random);
+        }
         let is_final = verdict != Verdict::Progress;
         let answer =
             Answer { listener: held.listener, position: held.event.position, attempt: held.attempt, verdict };
         let taken = self.session.answer(held.link, answer);
         if taken && !is_final {
             self.held.push(held);
+        }
+    }
+
+    /// Acks a delivery with a child of its event, now and then with one that cannot be stored.
+    fn chain(&mut self, held: Held, random: &mut Random) {
+        let Held { link, listener, attempt, event } = held;
+        let position = event.position;
+        let mut effects = Vec::new();
+        // A child has none of its own, or there would be no end of them.
+        if !event.id.as_str().starts_with('c') {
+            let id = EventId::parse(&format!("c-{position}")).expect("a letter and digits make an id");
+            let name = EventName::parse("paid").expect("a constant");
+            let child = NewEvent::new(id, event.domain.clone(), event.pid.clone(), name.clone());
+            effects.push(Effect::Publish(child));
+            if random.once_in(6) {
+                let other = Pid::parse("other").expect("a constant");
+                let taken = NewEvent::new(event.id.clone(), event.domain.clone(), other, name);
+                effects.push(Effect::Persist(taken));
+            }
+        }
+        let events = effects.iter().filter_map(Effect::event).cloned().collect();
+        let chain = Chain { listener, position, attempt, effects, expectations: Vec::new() };
+        if let Ok(Some(key)) = self.session.chain(link, Box::new(chain)) {
+            self.asked.insert(key, Asked::Chain(events));
         }
     }
 
@@ -247,8 +277,10 @@ impl Spoke {
             FromHub::Pushed { listener, event } => self.pushed(listener, &event, tables),
             FromHub::CaughtUp { listener, position } => self.caught_up(listener, position, tables),
             FromHub::Lost { key } => {
-                self.asked.remove(&key);
-                Ok(())
+                let asked = self.asked.remove(&key);
+                rule(matches!(asked, Some(Asked::Chain(_))), "only chains are lost, and once", || {
+                    format!("{key:?}: {asked:?}")
+                })
             }
             FromHub::Welcome { .. } | FromHub::Lagged { .. } | FromHub::GoAway { .. } => Ok(()),
         }
@@ -264,7 +296,8 @@ impl Spoke {
             return rule(false, "a request is answered once", || format!("{key:?}: {outcome:?}"));
         };
         match (asked, outcome) {
-            (Asked::Append(events), Ok(Reply::Appended(appended))) => {
+            (Asked::Append(events), Ok(Reply::Appended(appended)))
+            | (Asked::Chain(events), Ok(Reply::Chained(Chained::Committed(appended)))) => {
                 for (event, appended) in events.iter().zip(&appended) {
                     let stored = tables.event(appended.position);
                     let kept = stored
@@ -288,7 +321,9 @@ impl Spoke {
                     format!("{wait:?} is answered with {}, the first is {first:?}", event.position)
                 })
             }
-            (Asked::Delete, _) | (_, Err(_)) => Ok(()),
+            (Asked::Chain(_), Ok(Reply::Chained(Chained::Stale))) | (Asked::Delete, _) | (_, Err(_)) => {
+                Ok(())
+            }
             (asked, Ok(reply)) => {
                 rule(false, "an answer is of the kind of its request", || format!("{asked:?}: {reply:?}"))
             }
@@ -331,7 +366,9 @@ impl Spoke {
         for asked in self.asked.values() {
             match asked {
                 Asked::Wait(wait) if tables.first(wait).is_none() => {}
-                Asked::Append(_) | Asked::Delete | Asked::Wait(_) => return Some(format!("{asked:?}")),
+                Asked::Append(_) | Asked::Delete | Asked::Wait(_) | Asked::Chain(_) => {
+                    return Some(format!("{asked:?}"));
+                }
             }
         }
         for (listener, subscription) in &self.subscriptions {

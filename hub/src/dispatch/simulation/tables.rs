@@ -32,6 +32,13 @@ pub(super) struct GroupRows {
 }
 
 impl GroupRows {
+    /// Whether every slot is in the epoch that is said.
+    fn holds(&self, settlements: &Settlements) -> bool {
+        settlements.moves.iter().all(|moved| {
+            self.group.slots.get(usize::from(moved.slot)).is_some_and(|slot| slot.epoch == moved.epoch)
+        })
+    }
+
     fn taken_by(&mut self, hub: u64) {
         self.owner = hub;
         self.group.slots.iter_mut().for_each(|slot| slot.epoch += 1);
@@ -43,6 +50,17 @@ impl GroupRows {
             && event.publisher.is_some()
             && self.group.topic.matches(event)
     }
+}
+
+/// What became of a chain.
+#[derive(Debug)]
+pub(super) enum Written {
+    /// A slot is somebody else's by now.
+    Fenced,
+    /// The events cannot be stored.
+    Refused(Refusal),
+    /// What is answered, and the events that are new.
+    Stored(Vec<Appended>, Vec<Arc<Event>>),
 }
 
 /// All tables.
@@ -225,14 +243,36 @@ impl Tables {
         Ok(())
     }
 
+    /// Whether these would be recorded.
+    pub(super) fn holds(&self, settlements: &Settlements) -> bool {
+        self.groups.get(&settlements.group.0).is_some_and(|rows| rows.holds(settlements))
+    }
+
+    /// Appends events and settles the one that they follow from: all of it, or nothing.
+    pub(super) fn chain(
+        &mut self,
+        events: &[NewEvent],
+        publisher: Option<&ServiceName>,
+        now: Timestamp,
+        settlements: &Settlements,
+    ) -> Result<Written, Broken> {
+        if !self.holds(settlements) {
+            return Ok(Written::Fenced);
+        }
+        let (appended, new) = match self.append(events, publisher, now) {
+            Ok(stored) => stored,
+            Err(refusal) => return Ok(Written::Refused(refusal)),
+        };
+        let held = self.settle(settlements)?;
+        rule(held, "a chain is settled or not stored", || format!("{settlements:?}"))?;
+        Ok(Written::Stored(appended, new))
+    }
+
     /// Records outcomes, all or none; `Ok(false)` if a slot is not the writer's in its epoch.
     pub(super) fn settle(&mut self, settlements: &Settlements) -> Result<bool, Broken> {
         let Self { events, groups, deleted, .. } = self;
         let Some(rows) = groups.get_mut(&settlements.group.0) else { return Ok(false) };
-        let held = |moved: &db::SlotMove| {
-            rows.group.slots.get(usize::from(moved.slot)).is_some_and(|slot| slot.epoch == moved.epoch)
-        };
-        if !settlements.moves.iter().all(held) {
+        if !rows.holds(settlements) {
             return Ok(false);
         }
         let fenced: BTreeSet<_> = settlements.moves.iter().map(|moved| moved.slot).collect();

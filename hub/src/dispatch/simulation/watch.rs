@@ -70,7 +70,8 @@ impl Watch {
                 continue;
             }
             let state = state(desk, group, other);
-            let is_out = matches!(state, Some(DeliveryState::InFlight { .. }));
+            let is_out =
+                matches!(state, Some(DeliveryState::InFlight { .. } | DeliveryState::Committing { .. }));
             rule(!is_out, "of one process one event is out at a time", || {
                 format!("{} of group {group} leaves while {} is out", event.position, other.position)
             })?;

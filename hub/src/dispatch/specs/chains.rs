@@ -102,6 +102,17 @@ fn neither_the_deadline_nor_a_lost_connection_gives_out_what_is_being_committed(
 }
 
 #[test]
+fn a_chain_that_comes_after_its_deadline_changes_nothing_and_makes_room() {
+    let mut scene = Scene::new(Order::ByPid);
+    scene.join(1, 1);
+    scene.commit(&[(1, "a"), (2, "b")]);
+    scene.pump();
+    assert!(delivered(&scene.wait(Duration::from_secs(61))).is_empty());
+    assert!(scene.chain(1, 1, 1).is_none());
+    assert_eq!(delivered(&scene.pump()), [(1, 2, 1)]);
+}
+
+#[test]
 fn a_refused_chain_is_a_failed_attempt_with_its_reason() {
     let mut scene = Scene::with_deliveries();
     scene.answer(1, 3, 1, Verdict::Ack);

@@ -66,12 +66,6 @@ impl DispatchTask {
                 self.metrics.settled(&settlement);
                 Committed::Yes
             }
-            Err(WriteError::Fenced { .. }) => {
-                // The group goes, and everything that was in its hands.
-                let error = WriteError::Fenced { group };
-                self.lost(group, &error);
-                Committed::PutOff(error.to_string())
-            }
             Err(WriteError::Refused(refusal)) if is_for_the_handler(refusal) => {
                 Committed::Refused(refusal.to_string())
             }
@@ -79,6 +73,12 @@ impl DispatchTask {
         };
         let now = self.clock.now();
         let ended = self.desk.chained(group, position, committed, now, &mut self.effects);
+        // A group that has gone and come again since is another one: it knows nothing of this chain.
+        if let Err(error @ WriteError::Fenced { .. }) = &outcome
+            && ended != Ended::Stale
+        {
+            self.lost(group, error);
+        }
         self.say_chained(ended, outcome.map(Chained::Committed).map_err(crate::refuse::write), reply);
     }
 

@@ -36,10 +36,14 @@ impl Hub {
                     self.work.push(Work::Reply { connection, id, outcome });
                 }
                 Job::Settle(settlements) => {
-                    self.watch.recorded(&settlements)?;
+                    // A chain may have found before it that the group has gone, and forgotten its answers.
+                    if tables.holds(&settlements) {
+                        self.watch.recorded(&settlements)?;
+                    }
                     let held = tables.settle(&settlements)?;
                     self.work.push(Work::Settled { group: settlements.group, held });
                 }
+                Job::Chain(chain) => self.write_chain(chain, &mut new, tables, now)?,
                 Job::Orphans(runs) => {
                     tables.orphans(&runs)?;
                     self.work.push(Work::OrphansDone);
@@ -146,6 +150,7 @@ impl Hub {
                 }
             }
             Work::Told { connection, id, event } => self.answer_wait(connection, id, event),
+            Work::Chained(chain, outcome) => self.chained(&chain, outcome, now),
         }
     }
 
@@ -186,7 +191,7 @@ impl Hub {
     }
 
     /// The group is not this hub's any more: its members have to come again.
-    fn lost(&mut self, group: GroupId) {
+    pub(super) fn lost(&mut self, group: GroupId) {
         self.desk.drop_group(group);
         self.watch.dropped(group);
         let members: Vec<_> =
