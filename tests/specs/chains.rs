@@ -210,6 +210,30 @@ on_every_engine! {
         assert_eq!(settled, 300, "every event has one settlement");
     }
 
+    async fn what_a_command_says_is_committed_with_its_ack(database: &TestDatabase) {
+        let place = Place::on(database);
+        let hub = place.hub(&["--attempts-max", "2", "--backoff-first", "0.1"]).await;
+        for pid in ["1", "2", "bad"] {
+            place.done(&["publish", "order", pid, "placed", "--id", &format!("o-{pid}")]).await;
+        }
+        let command = "read event; case $event in *bad*) echo nonsense;; *) \
+            echo '{\"domain\":\"bill\",\"pid\":\"1\",\"name\":\"billed\",\"data\":[1]}'; \
+            echo '{\"domain\":\"note\",\"pid\":\"1\",\"name\":\"noted\",\"publisher\":null}';; esac";
+        let consume = ["consume", "order", "--group", "bill", "--from", "beginning", "--idle-exit", "2", "--chain", "--exec", command];
+        place.done(&consume).await;
+        let why = place.done(&["why", "o-bad"]).await;
+        assert!(why.contains("parked") && why.contains("line 1 of its output"), "{why}");
+        hub.terminate().await;
+        let log = log_of(database).await;
+        let (orders, bills, notes) = (of_domain(&log, "order"), of_domain(&log, "bill"), of_domain(&log, "note"));
+        assert_eq!((bills.len(), notes.len()), (2, 2));
+        for order in orders.iter().filter(|order| order.pid.as_str() != "bad") {
+            let bill = bills.iter().find(|bill| bill.rid.as_ref() == Some(&order.id)).unwrap();
+            assert_eq!(bill.id, child_id(order, &name("bill"), 0));
+        }
+        assert!(bills.iter().all(|bill| bill.publisher.is_some()) && notes.iter().all(|note| note.publisher.is_none()));
+    }
+
     async fn a_process_log_through_three_stages_comes_out_whole_whatever_is_killed(database: &TestDatabase) {
         let place = Place::on(database);
         let mut hub = place.hub(&[]).await;

@@ -34,7 +34,8 @@ use source::{RowFormat, Source};
 use store::{Refused, Store};
 
 #[cfg(test)]
-pub(crate) use json_rows::{Parsed, one_line_of, parse_line};
+pub(crate) use json_rows::one_line_of;
+pub(crate) use json_rows::{Parsed, parse_line};
 pub(crate) use row::Publisher;
 
 /// What to import and how to read it.
