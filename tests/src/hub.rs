@@ -69,6 +69,13 @@ impl TestHub {
     pub async fn crash_and_restart(&mut self) {
         assert!(self.task.try_join_next().is_none(), "the hub has ended by itself");
         self.task.shutdown().await;
+        // Its listener goes with it, but a moment later.
+        within("the port", async {
+            while tokio::net::TcpListener::bind(&self.address).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
         self.run().await;
     }
 
