@@ -9,9 +9,7 @@ use eventflow_tests::process::{HubProcess, Place};
 use eventflow_tests::process_log::ProcessLog;
 use eventflow_tests::{Engine, TestDatabase, on_every_engine, within};
 use proto::{Domain, Position};
-use spoke::{
-    Consumer, Delivery, Event, EventId, Failure, NewEvent, Projection, Projector, Spoke, SpokeOptions, Start,
-};
+use spoke::{Consumer, Delivery, Event, Failure, Projection, Projector, Spoke, SpokeOptions, Start};
 
 /// What a plan may do, at least so often.
 const BLOWS: u64 = 40;
@@ -34,9 +32,8 @@ struct Member {
 impl Member {
     async fn of(place: &Place, stage: usize) -> Self {
         let spoke = connect(place, &format!("stage-{stage}")).await;
-        let (publisher, to) = (spoke.clone(), name::<Domain>(DOMAINS[stage + 1]));
-        let handler = move |delivery: Delivery| hand_on(publisher.clone(), to.clone(), delivery);
-        let from = name::<Domain>(DOMAINS[stage]);
+        let (from, to) = (name::<Domain>(DOMAINS[stage]), name::<Domain>(DOMAINS[stage + 1]));
+        let handler = move |delivery: Delivery| hand_on(to.clone(), delivery);
         // While the hub is away, joining is tried again.
         let consumer = loop {
             let builder = spoke.consumer(from.clone()).any(handler.clone()).from(Start::Beginning);
@@ -48,15 +45,12 @@ impl Member {
     }
 }
 
-/// One step of the chain. The child's id comes from its parent's, so that a step which is done again publishes
-/// nothing twice.
-async fn hand_on(spoke: Spoke, to: Domain, delivery: Delivery) -> Result<(), Failure> {
-    let parent = &delivery.event;
-    let id = EventId::parse(&format!("{}.{to}", parent.id))?;
-    let mut child = NewEvent::new(id, to, parent.pid.clone(), parent.name.clone());
-    child.rid = Some(parent.id.clone());
-    child.data = parent.data.clone();
-    spoke.publish(child).await?;
+/// One step of the chain: the child is committed with the ack of its parent.
+async fn hand_on(to: Domain, mut delivery: Delivery) -> Result<(), Failure> {
+    let (pid, what) = (delivery.event.pid.clone(), delivery.event.name.clone());
+    let mut child = delivery.child(to, pid, what);
+    child.data = delivery.event.data.clone();
+    delivery.publish(child)?;
     Ok(())
 }
 

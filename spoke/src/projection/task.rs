@@ -193,8 +193,8 @@ impl<S: ProjectionStore, P: Projector<S::Transaction>> Task<S, P> {
     async fn reopen(&mut self) -> Result<(), ProjectionError> {
         self.memory.live = None;
         // Who is stopped does not wait for a hub.
-        while !self.stop.is_cancelled() {
-            match self.source.open(self.through).await {
+        while let Some(opened) = self.stop.run_until_cancelled(self.source.open(self.through)).await {
+            match opened {
                 Ok(()) => {
                     self.memory.backoff.reset();
                     self.reporter.phase(Phase::CatchingUp);
@@ -247,7 +247,7 @@ impl<S: ProjectionStore, P: Projector<S::Transaction>> Task<S, P> {
         {
             self.memory.head_at = Some(Instant::now());
             // It is for people, and asked for again.
-            if let Ok(head) = self.source.head().await {
+            if let Some(Ok(head)) = self.stop.run_until_cancelled(self.source.head()).await {
                 self.reporter.head(head);
             }
         }
@@ -436,7 +436,7 @@ impl<S: ProjectionStore, P: Projector<S::Transaction>> Task<S, P> {
 
     /// Says what is wrong and waits before the next try.
     async fn retry(&mut self, reason: String) {
-        let wait = self.memory.backoff.wait(Duration::ZERO, |range| rand::random_range(range));
+        let wait = self.memory.backoff.wait(Duration::ZERO, rand::random_range);
         warn!(%reason, ?wait, "the projection cannot go on; trying again");
         self.reporter.phase(Phase::Retrying { reason });
         self.pause(wait).await;
