@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use eventflow_proto::chain::{Chain, Effect, Later, Which};
 use eventflow_proto::message::{Answer, Link, Offer, Request, Scope, Verdict, Wait};
+use eventflow_proto::parked::{ParkedAct, ParkedCursor, ParkedRequest, ParkedSelection, UnparkMode};
 use eventflow_proto::read::{Query, Window};
 use eventflow_proto::{
     Attempt, Cpid, Data, Domain, Eid, Event, EventId, EventName, Expectation, Expected, GroupName,
@@ -283,7 +284,7 @@ impl<'a> Choices<'a> {
 
     /// A request that is not about listeners.
     pub fn request(&mut self) -> Request {
-        match self.way(12) {
+        match self.way(13) {
             0..=2 => self.append(),
             3 => Request::Read(self.query()),
             4 => Request::Link(self.link()),
@@ -293,7 +294,38 @@ impl<'a> Choices<'a> {
             8 => Request::Group(self.group()),
             9 => Request::Wait(self.wait()),
             10 => Request::Manage(self.group_command()),
+            11 => Request::Parked(Box::new(self.parked())),
             _ => Request::Story(self.event_id()),
+        }
+    }
+
+    fn parked(&mut self) -> ParkedRequest {
+        let selection = ParkedSelection {
+            group: self.maybe(Self::group),
+            domain: self.maybe(Self::domain),
+            id: self.maybe(Self::event_id),
+            pid: self.maybe(Self::pid),
+            name: self.maybe(Self::event_name),
+            reason: self.maybe(Self::reason),
+            window: Window { from: self.maybe(Self::time), until: self.maybe(Self::time) },
+        };
+        let after = self.maybe(|choices| ParkedCursor {
+            group: choices.small(),
+            after: choices.position(),
+            rest: choices.maybe(Self::pid),
+        });
+        match self.way(3) {
+            0 => ParkedRequest::List { selection, after, limit: self.small() },
+            1 => ParkedRequest::History(self.event_id()),
+            _ => ParkedRequest::Unpark {
+                selection,
+                after,
+                act: match self.maybe(Self::reason) {
+                    Some(reason) => ParkedAct::Discard { reason },
+                    None => ParkedAct::Replay,
+                },
+                mode: if self.yes() { UnparkMode::Take } else { UnparkMode::Look },
+            },
         }
     }
 

@@ -12,6 +12,7 @@ use crate::filter::{Expectation, Order, Start, Topic};
 use crate::group::{GroupCommand, GroupStatus};
 use crate::name::{Domain, EventId, GroupName, HubId, ServiceName};
 use crate::number::{Attempt, ListenerId, Position, RequestId, Timestamp, Version};
+use crate::parked::{ParkedReply, ParkedRequest};
 use crate::read::{Page, Query};
 use crate::refusal::Refusal;
 use crate::report::{EventStory, GroupReport};
@@ -115,6 +116,8 @@ pub enum Request {
     /// Tells of groups or changes them. Answered by [`Reply::GroupStatus`] when the change is durable
     /// and in force; of many groups, with the first of them.
     Manage(GroupCommand),
+    /// Lists parked events or takes them up again. Answered by [`Reply::Parked`].
+    Parked(Box<ParkedRequest>),
 }
 
 /// A wish to be told of the first event of a process that has one of some names.
@@ -349,6 +352,8 @@ pub enum Reply {
     Chained(Chained),
     /// How groups stand. After a removal: how they stood.
     GroupStatus(Vec<GroupStatus>),
+    /// Parked events, or what was done about one.
+    Parked(ParkedReply),
 }
 
 /// Where an appended event is.

@@ -176,6 +176,7 @@ pub(crate) fn unexpected(reply: Reply) -> AskError {
         Reply::Waited(_) => "Waited",
         Reply::Chained(_) => "Chained",
         Reply::GroupStatus(_) => "GroupStatus",
+        Reply::Parked(_) => "Parked",
     };
     AskError::Refused(proto::Refusal::Invalid {
         reason: format!(

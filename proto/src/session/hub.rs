@@ -397,7 +397,8 @@ impl HubSession {
             | Request::Groups { .. }
             | Request::Group(_)
             | Request::Story(_)
-            | Request::Manage(_) => Purpose::Other,
+            | Request::Manage(_)
+            | Request::Parked(_) => Purpose::Other,
         };
         let weight = weight(&body);
         self.in_flight_bytes += weight;

@@ -9,6 +9,7 @@ use eventflow_proto::message::{
     Answer, Appended, Consume, Hello, HubMessage, Link, Offer, Reply, Request, Scope, SpokeMessage, Stored,
     Subscribe, Verdict, Wait, Welcome,
 };
+use eventflow_proto::parked::{ParkedAct, ParkedReply, ParkedRequest, UnparkMode, Unparked};
 use eventflow_proto::read::{More, Page, Query, Window};
 use eventflow_proto::report::{DeliveryState, DeliveryStory, EventStory, GroupReport};
 use eventflow_proto::{
@@ -17,8 +18,7 @@ use eventflow_proto::{
     ServiceName, Start, Timestamp, Topic, Version, wire,
 };
 
-use super::groups;
-use super::{Golden, golden};
+use super::{Golden, golden, groups, parked};
 
 /// Everything, by type.
 pub(crate) fn all() -> Vec<Golden> {
@@ -34,6 +34,7 @@ pub(crate) fn all() -> Vec<Golden> {
         enrolment(),
         super::chains::values(),
         groups::all(),
+        parked::values(),
     ]
     .into_iter()
     .flatten()
@@ -76,6 +77,11 @@ pub(crate) fn enums() -> Vec<(&'static str, Refuses)> {
         ("GroupPart", refuses::<GroupPart>),
         ("MembersFate", refuses::<MembersFate>),
         ("ParkPolicy", refuses::<ParkPolicy>),
+        ("ParkedRequest", refuses::<ParkedRequest>),
+        ("ParkedAct", refuses::<ParkedAct>),
+        ("UnparkMode", refuses::<UnparkMode>),
+        ("ParkedReply", refuses::<ParkedReply>),
+        ("Unparked", refuses::<Unparked>),
     ]
 }
 
@@ -131,6 +137,7 @@ fn requests() -> Vec<Golden> {
         golden("Request/Story", Request::Story(id())),
         golden("Request/Wait", Request::Wait(wait)),
         golden("Request/Manage", Request::Manage(groups::command())),
+        golden("Request/Parked", Request::Parked(Box::new(parked::history()))),
     ]
 }
 
@@ -225,6 +232,7 @@ fn replies() -> Vec<Golden> {
         golden("Reply/Story", Reply::Story(Box::new(story()))),
         golden("Reply/Waited", Reply::Waited(Some(Arc::new(event())))),
         golden("Reply/GroupStatus", Reply::GroupStatus(vec![groups::status()])),
+        golden("Reply/Parked", Reply::Parked(parked::page())),
         golden("Stored/Now", Stored::Now),
         golden("Stored/Before", Stored::Before),
         golden("Page/Events", events),
