@@ -8,6 +8,7 @@ mod exec;
 mod follow;
 mod groups;
 mod outbox;
+mod parked;
 mod read;
 mod story;
 mod wait;
@@ -30,6 +31,7 @@ use database::CertsArgs;
 use follow::{SubscribeArgs, TailArgs};
 use groups::GroupsArgs;
 use outbox::OutboxArgs;
+use parked::ParkedArgs;
 use read::{ListArgs, LogArgs, StateArgs};
 use story::EventArgs;
 use wait::WaitArgs;
@@ -68,6 +70,9 @@ pub(crate) enum Command {
     /// Consumer groups and how far they are
     #[command(subcommand)]
     Groups(GroupsArgs),
+    /// Events that a group has given up: list, show, replay or discard them
+    #[command(subcommand)]
+    Parked(Box<ParkedArgs>),
     /// Change the links of an event to entities and child processes
     Link(LinkArgs),
     /// Empty an event or all events of a process
@@ -111,6 +116,7 @@ impl Command {
             Self::Show(args) => story::show(args, place, output).await,
             Self::Why(args) => story::why(args, place, output).await,
             Self::Groups(args) => groups::run(args, place, output).await,
+            Self::Parked(args) => parked::run(*args, place, output).await,
             Self::Link(args) => change::link(args, place, output).await,
             Self::Delete(args) => change::delete(args, place, output).await,
             Self::Import(args) => import::run(*args, place, output).await,

@@ -312,7 +312,7 @@ impl<'a> Choices<'a> {
         let after = self.maybe(|choices| ParkedCursor {
             group: choices.small(),
             after: choices.position(),
-            rest: choices.maybe(Self::pid),
+            rest: choices.maybe(|choices| (choices.pid(), choices.position())),
         });
         match self.way(3) {
             0 => ParkedRequest::List { selection, after, limit: self.small() },

@@ -7,6 +7,8 @@ mod append;
 mod chain;
 mod inspect;
 mod manage;
+mod parked;
+mod parked_search;
 mod read;
 mod wait;
 
@@ -82,6 +84,7 @@ impl Commands {
             Request::Wait(wait) => self.wait(wait).await,
             Request::Chain(chain) => self.chain(&caller, *chain).await.await,
             Request::Manage(command) => self.manage(&caller, command).await,
+            Request::Parked(request) => self.parked(&caller, *request).await,
         }
     }
 

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use db::{Commits, Database, HubRow, Hubs, RegisterError, Writer, WriterOptions};
+use db::{Commits, Database, HubRow, Hubs, RecordError, RegisterError, Writer, WriterOptions};
 use proto::HubId;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -22,7 +22,7 @@ use crate::command::Commands;
 use crate::config::{HubConfig, OutboxPoll};
 use crate::connection::Terms;
 use crate::data_folder::DataFolder;
-use crate::dispatch::{self, DispatchTask, LeftBehind, Parts};
+use crate::dispatch::{self, Caution, DispatchTask, LeftBehind, Parts};
 use crate::error::HubError;
 use crate::health::{HealthState, Readiness};
 use crate::identity::HubIdentity;
@@ -87,11 +87,12 @@ pub async fn run(
     let migrated = database.migrate().await?;
     info!(engine = ?database.engine(), version = migrated.version, applied = ?migrated.applied, "database open");
     let row = row_of(&hub, address_of(&listener)?);
+    let caution = how_the_last_ended(&database.hubs(), &hub).await;
     register(&database.hubs(), &row, &stop).await?;
     let clock = Clock::system();
     let identity = HubIdentity::load(&database.certificates(), &passphrase, &hub, clock.now()).await?;
     drop(passphrase);
-    let hub_task = Starting { config, folder, database, hub, identity: Arc::new(identity), clock };
+    let hub_task = Starting { config, folder, database, hub, identity: Arc::new(identity), clock, caution };
     hub_task.serve(listener, health, ready, stop).await
 }
 
@@ -103,6 +104,7 @@ struct Starting {
     hub: HubId,
     identity: Arc<HubIdentity>,
     clock: Clock,
+    caution: Caution,
 }
 
 /// The tasks of a running hub and what ends each.
@@ -172,6 +174,7 @@ impl Starting {
             metrics: metrics.clone(),
             rules: self.config.rules,
             on_stall: self.config.on_stall,
+            caution: self.caution,
         };
         let (dispatcher, task) = dispatch::start(parts).await.map_err(HubError::Database)?;
         let commands = Commands::new(writer.clone(), reader, dispatcher, self.clock, metrics);
@@ -315,6 +318,14 @@ async fn start_writer(
     let (writer, commits, tell) = started.await.map_err(ended)??;
     writing.spawn(tell);
     Ok((writer, commits))
+}
+
+/// Whether this hub had stopped in order the last time. One that is new has nothing to fear.
+async fn how_the_last_ended(hubs: &Hubs, hub: &HubId) -> Caution {
+    match hubs.has_quit(hub).await {
+        Ok(true) | Err(RecordError::NotFound { .. }) => Caution::Calm,
+        Ok(false) | Err(_) => Caution::Wary,
+    }
 }
 
 async fn step(what: &str, tasks: &mut JoinSet<()>) {

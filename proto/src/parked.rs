@@ -62,8 +62,9 @@ pub struct ParkedCursor {
     pub group: u32,
     /// After this position in it.
     pub after: Position,
-    /// A process whose parked events were not all taken yet: they come first, whatever was selected.
-    pub rest: Option<Pid>,
+    /// A process whose parked events were not all looked at, and the last that was: the others come
+    /// first, whatever was selected.
+    pub rest: Option<(Pid, Position)>,
 }
 
 /// What to do with parked events.

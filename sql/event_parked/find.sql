@@ -1,4 +1,4 @@
-SELECT position, pid, attempts, reason, consumer, parked, blocks
+SELECT position, pid, attempts, reason, consumer, parked
 FROM event_parked
 WHERE group_id = ? AND position IN (
 -- each row, joined by ,

@@ -7,6 +7,7 @@ use crate::connect::connect;
 use crate::failure::Outcome;
 use crate::output::Output;
 use crate::place::Place;
+use crate::shown::parked::FullStory;
 use crate::shown::story::Why;
 
 /// Which event.
@@ -18,7 +19,10 @@ pub(crate) struct EventArgs {
 
 /// Prints the event and what became of it in each group.
 pub(crate) async fn show(args: EventArgs, place: &Place, output: &mut Output) -> Outcome {
-    output.show(&connect(place).await?.story(&args.id).await?)
+    let spoke = connect(place).await?;
+    let story = spoke.story(&args.id).await?;
+    let history = spoke.parked_history(&args.id).await?;
+    output.show(&FullStory { story, history })
 }
 
 /// Prints one sentence for each group.

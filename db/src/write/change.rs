@@ -145,6 +145,7 @@ impl Task {
             Command::Chain(chain, answer, _bytes) => drop(answer.send(self.chain(&chain).await)),
             Command::Fire(ids, now, answer) => drop(answer.send(self.fire(&ids, now).await)),
             Command::Drain(rows, now, answer) => drop(answer.send(self.drain(&rows, now).await)),
+            Command::Unpark(unpark, answer) => drop(answer.send(self.alone(&*unpark).await)),
             // A batch takes these.
             Command::Append(..) | Command::Settle(..) | Command::Orphans(..) => {}
         }

@@ -8,6 +8,7 @@ pub(crate) mod group;
 pub(crate) mod groups;
 pub(crate) mod manage;
 pub(crate) mod settlement;
+pub(crate) mod unpark;
 pub(crate) mod writer;
 
 mod batch;

@@ -71,7 +71,7 @@ fn selection() -> ParkedSelection {
 }
 
 fn cursor() -> ParkedCursor {
-    ParkedCursor { group: 7, after: Position(300), rest: Some(pid()) }
+    ParkedCursor { group: 7, after: Position(300), rest: Some((pid(), Position(299))) }
 }
 
 fn change() -> ParkedChange {

@@ -33,9 +33,9 @@ CREATE TABLE event_unparked (
   PRIMARY KEY (group_id, position, at)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX event_unparked_pending ON event_unparked (group_id, pending) WHERE pending IS NOT NULL;
-CREATE INDEX event_unparked_position ON event_unparked (position);
+CREATE INDEX event_unparked_position ON event_unparked (position, at);
 
--- losses: how often the event was with somebody who was lost. out_through: up to here events of the
--- slot have been handed out.
+-- losses: how often the event was with a consumer, or a hub, that was lost. outs: positions, with commas,
+-- of the oldest events of the slot that members had when this row was last written.
 ALTER TABLE event_retry ADD COLUMN losses INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE consumer_slot ADD COLUMN out_through INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE consumer_slot ADD COLUMN outs TEXT NOT NULL DEFAULT '';

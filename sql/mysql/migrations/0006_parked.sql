@@ -40,11 +40,11 @@ CREATE TABLE IF NOT EXISTS event_unparked (
   consumer VARCHAR(255) NOT NULL,
   PRIMARY KEY (group_id, position, at),
   UNIQUE KEY event_unparked_pending (group_id, pending),
-  KEY event_unparked_position (position)
+  KEY event_unparked_position (position, at)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
--- losses: how often the event was with somebody who was lost. out_through: up to here events of the
--- slot have been handed out.
+-- losses: how often the event was with a consumer, or a hub, that was lost. outs: positions, with commas,
+-- of the oldest events of the slot that members had when this row was last written.
 SET @missing = (SELECT COUNT(*) = 0 FROM information_schema.columns
   WHERE table_schema = DATABASE() AND table_name = 'event_retry' AND column_name = 'losses');
 SET @change = IF(@missing, 'ALTER TABLE event_retry ADD COLUMN losses BIGINT NOT NULL DEFAULT 0', 'DO 0');
@@ -52,8 +52,8 @@ PREPARE change_table FROM @change;
 EXECUTE change_table;
 DEALLOCATE PREPARE change_table;
 SET @missing = (SELECT COUNT(*) = 0 FROM information_schema.columns
-  WHERE table_schema = DATABASE() AND table_name = 'consumer_slot' AND column_name = 'out_through');
-SET @change = IF(@missing, 'ALTER TABLE consumer_slot ADD COLUMN out_through BIGINT NOT NULL DEFAULT 0', 'DO 0');
+  WHERE table_schema = DATABASE() AND table_name = 'consumer_slot' AND column_name = 'outs');
+SET @change = IF(@missing, 'ALTER TABLE consumer_slot ADD COLUMN outs VARCHAR(512) NOT NULL DEFAULT ''''', 'DO 0');
 PREPARE change_table FROM @change;
 EXECUTE change_table;
 DEALLOCATE PREPARE change_table;
