@@ -8,6 +8,7 @@ mod exec;
 mod follow;
 mod groups;
 mod outbox;
+mod parked;
 mod read;
 mod schedule;
 mod story;
@@ -31,6 +32,7 @@ use database::CertsArgs;
 use follow::{SubscribeArgs, TailArgs};
 use groups::GroupsArgs;
 use outbox::OutboxArgs;
+use parked::ParkedArgs;
 use read::{ListArgs, LogArgs, StateArgs};
 use schedule::ScheduleArgs;
 use story::EventArgs;
@@ -73,6 +75,9 @@ pub(crate) enum Command {
     /// Consumer groups and how far they are
     #[command(subcommand)]
     Groups(GroupsArgs),
+    /// Events that a group has given up: list, show, replay or discard them
+    #[command(subcommand)]
+    Parked(Box<ParkedArgs>),
     /// Change the links of an event to entities and child processes
     Link(LinkArgs),
     /// Empty an event or all events of a process
@@ -117,6 +122,7 @@ impl Command {
             Self::Show(args) => story::show(args, place, output).await,
             Self::Why(args) => story::why(args, place, output).await,
             Self::Groups(args) => groups::run(args, place, output).await,
+            Self::Parked(args) => parked::run(*args, place, output).await,
             Self::Link(args) => change::link(args, place, output).await,
             Self::Delete(args) => change::delete(args, place, output).await,
             Self::Import(args) => import::run(*args, place, output).await,

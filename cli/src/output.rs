@@ -71,6 +71,14 @@ impl Output {
         }
     }
 
+    /// Shows one record of many to programs; people do not get it.
+    pub(crate) fn show_to_programs(&mut self, record: &impl Serialize) -> Outcome {
+        match self.format {
+            Format::People => Ok(()),
+            Format::Json => self.object(record),
+        }
+    }
+
     /// A line for people; programs do not get it.
     pub(crate) fn say(&mut self, text: &str) -> Outcome {
         match self.format {

@@ -36,8 +36,8 @@ pub use journal::{Journal, JournalEntry};
 pub use migrate::Migrated;
 pub use outbox::{Drained, OUTBOX_ROW_BYTES_MAX, OUTBOX_ROWS_MAX, Outbox, OutboxRow, OutboxRows, WaitingRow};
 pub use read::{
-    DUE_PAGE_MAX, Head, Matching, ReadError, Reader, SCAN_POSITIONS_MAX, Settled, SettledRun, StoredStory,
-    Wanted,
+    DUE_PAGE_MAX, Head, Matching, ParkedChangeRow, ParkedRow, ReadError, Reader, SCAN_POSITIONS_MAX, Settled,
+    SettledRun, StoredStory, Wanted,
 };
 pub use record::RecordError;
 pub use schedule::{
@@ -54,6 +54,8 @@ pub use write::manage::{ChangedGroup, GroupAct, GroupChange, GroupPause, Swept};
 pub use write::pause::Altered;
 pub use write::pending::{PendingNews, PendingSchedules};
 pub use write::settlement::{
-    ORPHANS, OrphanRun, Outcome, RUN_POSITIONS_MAX, Retry, Run, Settlements, SlotMove,
+    Aside, ORPHANS, OUTS_PER_SLOT_MAX, OrphanRun, Outcome, RUN_POSITIONS_MAX, Retry, Run, Settlements,
+    SlotMove,
 };
+pub use write::unpark::{Act, Replay, Unpark, Unparked};
 pub use write::writer::{FIRE_SCHEDULES_MAX, STEPS_MAX, Writer, WriterOptions, WriterTasks};

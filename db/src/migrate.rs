@@ -66,6 +66,14 @@ const MIGRATIONS: &[Migration] = &[
             include_str!("../../sql/mysql/migrations/0005_series.sql"),
         ),
     },
+    Migration {
+        version: 6,
+        name: "0006_parked",
+        text: Statement::each(
+            include_str!("../../sql/sqlite/migrations/0006_parked.sql"),
+            include_str!("../../sql/mysql/migrations/0006_parked.sql"),
+        ),
+    },
 ];
 
 const CREATE: Statement = Statement::each(

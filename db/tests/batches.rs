@@ -145,7 +145,13 @@ async fn events_settlements_and_orphans_share_one_commit_and_a_lost_slot_leaves_
         let group = writer.group(wish).await.unwrap().id;
         let settle = |first, epoch| {
             let moves = vec![SlotMove { slot: 5, epoch, cursor: Position(first) }];
-            writer.settle(Settlements { group, runs: vec![run(first)], retries: Vec::new(), moves })
+            writer.settle(Settlements {
+                group,
+                runs: vec![run(first)],
+                retries: Vec::new(),
+                moves,
+                aside: eventflow_db::Aside::default(),
+            })
         };
         let orphans = vec![OrphanRun { first: Position(3), last: Position(9), at: Timestamp::default() }];
         let (appended, settled, lost, orphaned) = futures::join!(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use eventflow_proto::chain::{Chain, Effect, Later};
 use eventflow_proto::message::{Answer, Link, Offer, Request, Scope, Verdict, Wait};
+use eventflow_proto::parked::{ParkedAct, ParkedCursor, ParkedRequest, ParkedSelection, UnparkMode};
 use eventflow_proto::read::{Query, Window};
 use eventflow_proto::recurrence::{Recurrence, Rule};
 use eventflow_proto::schedule::{
@@ -288,7 +289,7 @@ impl<'a> Choices<'a> {
 
     /// A request that is not about listeners.
     pub fn request(&mut self) -> Request {
-        match self.way(13) {
+        match self.way(14) {
             0..=2 => self.append(),
             3 => Request::Read(self.query()),
             4 => Request::Link(self.link()),
@@ -299,6 +300,7 @@ impl<'a> Choices<'a> {
             9 => Request::Wait(self.wait()),
             10 => Request::Manage(self.group_command()),
             11 => Request::Schedule(self.schedule()),
+            12 => Request::Parked(Box::new(self.parked())),
             _ => Request::Story(self.event_id()),
         }
     }
@@ -349,6 +351,36 @@ impl<'a> Choices<'a> {
                 after: self.maybe(|choices| ScheduleCursor { due: choices.time(), id: choices.event_id() }),
                 limit: self.small(),
             }),
+        }
+    }
+
+    fn parked(&mut self) -> ParkedRequest {
+        let selection = ParkedSelection {
+            group: self.maybe(Self::group),
+            domain: self.maybe(Self::domain),
+            id: self.maybe(Self::event_id),
+            pid: self.maybe(Self::pid),
+            name: self.maybe(Self::event_name),
+            reason: self.maybe(Self::reason),
+            window: Window { from: self.maybe(Self::time), until: self.maybe(Self::time) },
+        };
+        let after = self.maybe(|choices| ParkedCursor {
+            group: choices.small(),
+            after: choices.position(),
+            rest: choices.maybe(|choices| (choices.pid(), choices.position())),
+        });
+        match self.way(3) {
+            0 => ParkedRequest::List { selection, after, limit: self.small() },
+            1 => ParkedRequest::History(self.event_id()),
+            _ => ParkedRequest::Unpark {
+                selection,
+                after,
+                act: match self.maybe(Self::reason) {
+                    Some(reason) => ParkedAct::Discard { reason },
+                    None => ParkedAct::Replay,
+                },
+                mode: if self.yes() { UnparkMode::Take } else { UnparkMode::Look },
+            },
         }
     }
 

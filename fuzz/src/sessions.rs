@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use eventflow_proto::chain::Chained;
 use eventflow_proto::message::{Reply, Request, Welcome};
+use eventflow_proto::parked::{ParkedPage, ParkedReply};
 use eventflow_proto::read::{More, Page};
 use eventflow_proto::schedule::{ScheduleReply, ScheduleRequest, Standing};
 use eventflow_proto::session::{
@@ -188,6 +189,9 @@ impl World {
             Request::Chain(_) if choices.yes() => Ok(Reply::Chained(Chained::Stale)),
             Request::Chain(chain) => {
                 Ok(Reply::Chained(Chained::Committed(vec![appended(choices); chain.appends()])))
+            }
+            Request::Parked(_) => {
+                Ok(Reply::Parked(ParkedReply::Page(ParkedPage { events: Vec::new(), next: None })))
             }
             Request::Manage(_) => Ok(Reply::GroupStatus(choices.some(Choices::group_status))),
             Request::Schedule(ScheduleRequest::List(_)) => {

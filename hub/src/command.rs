@@ -7,6 +7,8 @@ mod append;
 mod chain;
 mod inspect;
 mod manage;
+mod parked;
+mod parked_search;
 mod read;
 mod schedule;
 mod wait;
@@ -88,6 +90,7 @@ impl Commands {
             Request::Chain(chain) => self.chain(&caller, *chain).await.await,
             Request::Manage(command) => self.manage(&caller, command).await,
             Request::Schedule(request) => self.schedule(&caller, request).await,
+            Request::Parked(request) => self.parked(&caller, *request).await,
         }
     }
 

@@ -26,8 +26,8 @@ mod task;
 mod waits;
 
 pub(crate) use connection::{ConnectionId, DEADLINES_MAX, PUSHES_MAX};
-pub(crate) use group::Standing;
-pub(crate) use handle::{ChainWork, Dispatcher, GroupPage, Outgoing};
+pub(crate) use group::{Caution, Standing};
+pub(crate) use handle::{ChainWork, Dispatcher, GroupPage, Outgoing, UnparkOrder};
 pub(crate) use oldest::{Effort, oldest};
 pub use rules::Rules;
 pub use task::OnStall;

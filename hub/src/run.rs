@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use db::{Commits, Database, HubRow, Hubs, RegisterError, Writer, WriterOptions};
+use db::{Commits, Database, HubRow, Hubs, RecordError, RegisterError, Writer, WriterOptions};
 use proto::HubId;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -22,7 +22,7 @@ use crate::command::Commands;
 use crate::config::{HubConfig, OutboxPoll};
 use crate::connection::Terms;
 use crate::data_folder::DataFolder;
-use crate::dispatch::{self, DispatchTask, LeftBehind, Parts};
+use crate::dispatch::{self, Caution, DispatchTask, LeftBehind, Parts};
 use crate::error::HubError;
 use crate::health::{HealthState, Readiness};
 use crate::identity::HubIdentity;
@@ -88,11 +88,12 @@ pub async fn run(
     let migrated = database.migrate().await?;
     info!(engine = ?database.engine(), version = migrated.version, applied = ?migrated.applied, "database open");
     let row = row_of(&hub, address_of(&listener)?);
+    let caution = how_the_last_ended(&database.hubs(), &hub).await;
     register(&database.hubs(), &row, &stop).await?;
     let clock = Clock::system();
     let identity = HubIdentity::load(&database.certificates(), &passphrase, &hub, clock.now()).await?;
     drop(passphrase);
-    let hub_task = Starting { config, folder, database, hub, identity: Arc::new(identity), clock };
+    let hub_task = Starting { config, folder, database, hub, identity: Arc::new(identity), clock, caution };
     hub_task.serve(listener, health, ready, stop).await
 }
 
@@ -104,6 +105,7 @@ struct Starting {
     hub: HubId,
     identity: Arc<HubIdentity>,
     clock: Clock,
+    caution: Caution,
 }
 
 /// Tasks that stand before there is a door.
@@ -184,6 +186,7 @@ impl Starting {
             metrics: metrics.clone(),
             rules: self.config.rules,
             on_stall: self.config.on_stall,
+            caution: self.caution,
         };
         let (dispatcher, task) = dispatch::start(parts).await.map_err(HubError::Database)?;
         let schedules = schedule::Parts {
@@ -268,20 +271,25 @@ impl Starting {
             // It ends before the writer, like whatever else asks for writes.
             running.door.spawn(task.run(running.closing.clone()));
         }
-        let terms = Terms {
+        let terms = self.terms(commands, notes, head.incarnation, &running);
+        let door = Door { listener, identity: Arc::clone(&self.identity), terms, limits: self.config.limits };
+        running.door.spawn(door.run(running.closing.clone()));
+        Ok(running)
+    }
+
+    /// What every connection is served by.
+    fn terms(&self, commands: Commands, notes: Notes, incarnation: u64, running: &Running) -> Terms {
+        Terms {
             commands: Arc::new(commands),
             notes,
             hub: self.hub.clone(),
-            incarnation: head.incarnation,
+            incarnation,
             keep_alive: self.config.keep_alive,
             hello_within: self.config.limits.hello_within,
             write_within: self.config.limits.write_within,
             going: running.going.clone(),
             stop: running.connections_stop.clone(),
-        };
-        let door = Door { listener, identity: Arc::clone(&self.identity), terms, limits: self.config.limits };
-        running.door.spawn(door.run(running.closing.clone()));
-        Ok(running)
+        }
     }
 }
 
@@ -344,6 +352,14 @@ async fn start_writer(
     let (writer, commits, tell) = started.await.map_err(ended)??;
     writing.spawn(tell);
     Ok((writer, commits))
+}
+
+/// Whether this hub had stopped in order the last time. One that is new has nothing to fear.
+async fn how_the_last_ended(hubs: &Hubs, hub: &HubId) -> Caution {
+    match hubs.has_quit(hub).await {
+        Ok(true) | Err(RecordError::NotFound { .. }) => Caution::Calm,
+        Ok(false) | Err(_) => Caution::Wary,
+    }
 }
 
 async fn step(what: &str, tasks: &mut JoinSet<()>) {

@@ -16,6 +16,7 @@ pub mod chain;
 pub mod enrol;
 pub mod group;
 pub mod message;
+pub mod parked;
 pub mod priority;
 pub mod read;
 pub mod recurrence;

@@ -79,6 +79,9 @@ pub const SCHEDULES_PER_PAGE_MAX: u32 = 200;
 /// Characters of a reason that a peer gives. Longer is cut.
 pub const REASON_CHARS_MAX: usize = 512;
 
+/// Parked events that one request replays or discards. The rest takes further requests.
+pub const UNPARK_EVENTS_MAX: usize = 256;
+
 /// Slots of a consumer group: the unit in which its work is spread over hubs.
 pub const SLOTS_PER_GROUP: u16 = 64;
 

@@ -12,6 +12,7 @@ use crate::filter::{Expectation, Order, Start, Topic};
 use crate::group::{GroupCommand, GroupStatus};
 use crate::name::{Domain, EventId, GroupName, HubId, ServiceName};
 use crate::number::{Attempt, ListenerId, Position, RequestId, Timestamp, Version};
+use crate::parked::{ParkedReply, ParkedRequest};
 use crate::read::{Page, Query};
 use crate::refusal::Refusal;
 use crate::report::{EventStory, GroupReport};
@@ -118,6 +119,8 @@ pub enum Request {
     Manage(GroupCommand),
     /// Something about schedules. Answered by [`Reply::Schedule`].
     Schedule(ScheduleRequest),
+    /// Lists parked events or takes them up again. Answered by [`Reply::Parked`].
+    Parked(Box<ParkedRequest>),
 }
 
 /// A wish to be told of the first event of a process that has one of some names.
@@ -354,6 +357,8 @@ pub enum Reply {
     GroupStatus(Vec<GroupStatus>),
     /// What came of a request about schedules.
     Schedule(ScheduleReply),
+    /// Parked events, or what was done about one.
+    Parked(ParkedReply),
 }
 
 /// Where an appended event is.

@@ -10,6 +10,8 @@
 mod chains;
 #[path = "golden/groups.rs"]
 mod groups;
+#[path = "golden/parked.rs"]
+mod parked;
 #[path = "golden/values.rs"]
 mod values;
 

@@ -59,6 +59,7 @@ mod append;
 mod change;
 mod group;
 mod listing;
+mod parked;
 mod read;
 pub mod schedule;
 mod wait;
@@ -87,6 +88,7 @@ pub use error::{ClosedReason, ConnectError, ListenError, PublishError, RequestEr
 pub use ids::{generate_id, generate_pid};
 pub use listing::{Listing, LogPage};
 pub use options::{OptionsError, SpokeOptions, default_data_folder};
+pub use parked::ParkedPages;
 pub use projection::{
     ApplyError, Build, Checkpoint, Closure, Ended, Generation, Generations, Phase, Progress, Projection,
     ProjectionBuilder, ProjectionError, ProjectionStore, Projector, ReachError, Standing, Step, Switched,
@@ -107,7 +109,8 @@ pub use proto::group::{
     PausedPid, SettingsChange,
 };
 pub use proto::message::{Appended, Link, Stored, Welcome};
-pub use proto::read::More;
+pub use proto::parked::{ParkedChange, ParkedEvent, ParkedSelection, Unparked};
+pub use proto::read::{More, Window};
 pub use proto::report::{DeliveryState, DeliveryStory, EventStory, GroupReport};
 pub use proto::schedule::Which;
 pub use proto::{

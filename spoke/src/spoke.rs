@@ -177,6 +177,7 @@ pub(crate) fn unexpected(reply: Reply) -> AskError {
         Reply::Chained(_) => "Chained",
         Reply::GroupStatus(_) => "GroupStatus",
         Reply::Schedule(_) => "Schedule",
+        Reply::Parked(_) => "Parked",
     };
     AskError::Refused(proto::Refusal::Invalid {
         reason: format!(

@@ -1,4 +1,4 @@
-SELECT position, attempts, retry_at, reason, consumer
+SELECT position, attempts, retry_at, reason, consumer, losses
 FROM event_retry
 WHERE group_id = ? AND position > ?
 ORDER BY position

@@ -1,4 +1,4 @@
-REPLACE INTO event_retry (group_id, position, attempts, retry_at, reason, consumer) VALUES
+REPLACE INTO event_retry (group_id, position, attempts, retry_at, reason, consumer, losses) VALUES
 -- each row, joined by ,
-  (?, ?, ?, ?, ?, ?)
+  (?, ?, ?, ?, ?, ?, ?)
 -- end

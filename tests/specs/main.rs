@@ -18,6 +18,7 @@ mod delivery;
 mod groups;
 mod hostile;
 mod outbox;
+mod parked;
 mod plans;
 mod process;
 mod projection;

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 
 use db::DatabaseUrl;
-use hub::{HubConfig, HubError, Ready};
+use hub::{HubConfig, HubError, Ready, Rules};
 use spoke::{Spoke, SpokeOptions};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -20,17 +20,27 @@ pub struct TestHub {
     address: String,
     stop: CancellationToken,
     task: JoinSet<()>,
+    rules: Rules,
 }
 
 impl TestHub {
     /// Starts a hub on `database`.
     pub async fn start(database: &TestDatabase) -> Self {
+        Self::start_with(database, |_| {}).await
+    }
+
+    /// Starts a hub on `database` whose rules are changed by `change`: three tries, soon after each other.
+    pub async fn start_with(database: &TestDatabase, change: impl FnOnce(&mut Rules)) -> Self {
+        let backoff_first = std::time::Duration::from_millis(20);
+        let mut rules = Rules { backoff_first, attempts_max: 3, ..Rules::default() };
+        change(&mut rules);
         let mut hub = Self {
             folder: tempfile::tempdir().unwrap(),
             database: database.url(),
             address: "127.0.0.1:0".to_owned(),
             stop: CancellationToken::new(),
             task: JoinSet::new(),
+            rules,
         };
         hub.run().await;
         hub
@@ -102,8 +112,7 @@ impl TestHub {
         config.database = self.database.clone();
         config.listen = self.address.clone();
         config.health = None;
-        config.rules.backoff_first = std::time::Duration::from_millis(20);
-        config.rules.attempts_max = 3;
+        config.rules = self.rules;
         config.on_stall = hub::OnStall::End;
         let (ready, started) = oneshot::channel::<Ready>();
         self.stop = CancellationToken::new();

@@ -218,6 +218,11 @@ impl Running {
         (status.code(), text)
     }
 
+    /// Whether it has ended by now.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     fn pid(&self) -> u32 {
         self.child.id().unwrap()
     }

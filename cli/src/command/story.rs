@@ -10,6 +10,7 @@ use crate::connect::connect;
 use crate::failure::Outcome;
 use crate::output::Output;
 use crate::place::Place;
+use crate::shown::parked::FullStory;
 use crate::shown::schedule::ScheduleWhy;
 use crate::shown::story::Why;
 
@@ -22,8 +23,12 @@ pub(crate) struct EventArgs {
 
 /// Prints the event and what became of it in each group.
 pub(crate) async fn show(args: EventArgs, place: &Place, output: &mut Output) -> Outcome {
-    match find(&connect(place).await?, &args.id).await? {
-        Found::Event(story) => output.show(&*story),
+    let spoke = connect(place).await?;
+    match find(&spoke, &args.id).await? {
+        Found::Event(story) => {
+            let history = spoke.parked_history(&args.id).await?;
+            output.show(&FullStory { story: *story, history })
+        }
         Found::Schedule(report) => output.show(&*report),
     }
 }

@@ -9,6 +9,7 @@ use hub::{
     ConnectionLimits, HubConfig, OnStall, OutboxPoll, PASSPHRASE_VARIABLE, PassphraseError, PassphraseSource,
     Rules,
 };
+use proto::ParkPolicy;
 
 use super::choice::{Choice, Chosen, Reading};
 use crate::failure::{Failure, Outcome};
@@ -89,6 +90,10 @@ struct RuleArgs {
     /// How long a member may keep an event without a sign of life [default: 60]
     #[arg(long, value_name = "SECONDS", env = "EVENTFLOW_DEADLINE", hide_env_values = true, value_parser = parse::seconds)]
     deadline: Option<Duration>,
+    /// What is parked when an event is given up: the event, or its whole process with all that comes
+    /// after it [default: event]
+    #[arg(long, value_name = "WHAT", env = "EVENTFLOW_PARK", hide_env_values = true, value_parser = park_policy)]
+    park: Option<ParkPolicy>,
 }
 
 /// Limits on connections.
@@ -136,6 +141,13 @@ const OUTBOX_POLL: Reading<OutboxPoll> = Reading {
 };
 const COUNT: Reading<usize> = Reading { parse: number, show: usize::to_string };
 const ATTEMPTS: Reading<u32> = Reading { parse: attempts, show: u32::to_string };
+const PARK: Reading<ParkPolicy> = Reading {
+    parse: park_policy,
+    show: |policy| match policy {
+        ParkPolicy::Event => "event".to_owned(),
+        ParkPolicy::Pid => "pid".to_owned(),
+    },
+};
 const FLAG: Reading<bool> = Reading {
     parse: |text| text.parse().map_err(|_| "write true or false".to_owned()),
     show: bool::to_string,
@@ -185,6 +197,14 @@ fn on_stall(text: &str) -> Result<OnStall, String> {
 
 fn number(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| "it is not a number".to_owned())
+}
+
+fn park_policy(text: &str) -> Result<ParkPolicy, String> {
+    match text {
+        "event" => Ok(ParkPolicy::Event),
+        "pid" => Ok(ParkPolicy::Pid),
+        _ => Err("write event or pid".to_owned()),
+    }
 }
 
 fn attempts(text: &str) -> Result<u32, String> {
@@ -255,6 +275,7 @@ impl RuleArgs {
                 let otherwise = || Ok(default.attempts_max);
                 choice.choose("attempts-max", self.attempts_max, otherwise, &ATTEMPTS)?
             },
+            park: choice.choose("park", self.park, || Ok(default.park), &PARK)?,
         })
     }
 }

@@ -10,6 +10,7 @@ mod services;
 use std::time::Duration;
 
 use hub::{HubConfig, Rules};
+use proto::ParkPolicy;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
@@ -24,6 +25,7 @@ const RULES: Rules = Rules {
     backoff_first: Duration::from_millis(250),
     backoff_max: Duration::from_secs(1),
     deadline: Duration::from_secs(30),
+    park: ParkPolicy::Event,
 };
 
 /// A step of the story.

@@ -12,6 +12,7 @@ mod links;
 mod matching;
 mod names;
 mod page;
+mod parked;
 mod schedules;
 mod settlements;
 mod sift;
@@ -29,6 +30,7 @@ use crate::statement::{Statement, Value};
 
 pub use error::ReadError;
 pub use matching::{Matching, SCAN_POSITIONS_MAX, Wanted};
+pub use parked::{ParkedChangeRow, ParkedRow};
 pub use schedules::DUE_PAGE_MAX;
 pub use settlements::SettledRun;
 pub use story::{Settled, StoredStory};

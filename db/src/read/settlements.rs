@@ -12,6 +12,7 @@ use crate::write::group::GroupId;
 use crate::write::settlement::Retry;
 
 const OF_GROUP: Statement = Statement::same(include_str!("../../../sql/event_published/of_group.sql"));
+const OUTS: Statement = Statement::same(include_str!("../../../sql/consumer_slot/outs.sql"));
 const RETRIES: Statement = Statement::same(include_str!("../../../sql/event_retry/of_group.sql"));
 
 /// All events that a group gets of one slot in `first..=last`: they have an outcome.
@@ -44,6 +45,19 @@ impl Reader {
         Ok(rows.iter().map(run).collect::<Result<_, _>>()?)
     }
 
+    /// Events that members had when the slots of the group were last written.
+    ///
+    /// # Errors
+    /// [`ReadError`]; nothing is lost by asking again.
+    pub async fn outs(&self, group: GroupId) -> Result<Vec<Position>, ReadError> {
+        let rows = self.pools.rows(&OUTS, &[Value::Integer(i64::from(group.0))]).await?;
+        let mut outs = Vec::new();
+        for row in &rows {
+            outs.extend(positions(row.text_ref(0)?)?);
+        }
+        Ok(outs)
+    }
+
     /// Failed tries that have no outcome yet, by position; fewer than `limit`
     /// (at most [`PAGE_EVENTS_MAX`]) are the last.
     ///
@@ -60,6 +74,13 @@ impl Reader {
     }
 }
 
+fn positions(text: &str) -> Result<Vec<Position>, RowError> {
+    let position = |text: &str| text.parse().map(Position);
+    text.split(',').map(position).collect::<Result<_, _>>().map_err(|_| RowError {
+        reason: format!("what a slot has out is {text:?}, which is no list of positions"),
+    })
+}
+
 /// A retry whose columns start at `column`.
 pub(super) fn retry(row: &Row, column: usize) -> Result<Retry, RowError> {
     Ok(Retry {
@@ -68,6 +89,7 @@ pub(super) fn retry(row: &Row, column: usize) -> Result<Retry, RowError> {
         retry_at: row.timestamp(column + 2)?,
         reason: row.text(column + 3)?,
         consumer: Arc::from(row.text(column + 4)?),
+        losses: row.small(column + 5)?,
     })
 }
 

@@ -265,7 +265,7 @@ mod tests {
 
     use super::*;
     use crate::write::group::GroupId;
-    use crate::write::settlement::{Outcome, Run, SlotMove};
+    use crate::write::settlement::{Aside, Outcome, Run, SlotMove};
 
     fn chain(group: u32, slot: u16, epoch: u64, position: u64, cursor: u64) -> Chain {
         let at = Timestamp::default();
@@ -286,6 +286,7 @@ mod tests {
             runs: vec![run],
             retries: Vec::new(),
             moves: vec![SlotMove { slot, epoch, cursor: Position(cursor) }],
+            aside: Aside::default(),
         };
         let append = Append::new(Vec::new(), Vec::new(), at, Vec::new());
         Chain { effects: Effects::new(append), settlement, recorded: false }

@@ -157,6 +157,7 @@ impl Task {
             Command::Step(steps, now, answer) => drop(answer.send(self.step(&steps, now).await)),
             Command::Fire(ids, now, answer) => drop(answer.send(self.fire(&ids, now).await)),
             Command::Drain(rows, now, answer) => drop(answer.send(self.drain(&rows, now).await)),
+            Command::Unpark(unpark, answer) => drop(answer.send(self.alone(&*unpark).await)),
             // A batch takes these.
             Command::Append(..) | Command::Settle(..) | Command::Orphans(..) => {}
         }

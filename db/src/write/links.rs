@@ -45,11 +45,12 @@ const CPIDS: Links = Links {
 };
 
 /// What goes with an event when it is emptied.
-static BELONGINGS: [Template; 4] = [
+static BELONGINGS: [Template; 5] = [
     Template::same(&[include_str!("../../../sql/event_eid/delete_positions.sql")]),
     Template::same(&[include_str!("../../../sql/event_cpid/delete_positions.sql")]),
     Template::same(&[include_str!("../../../sql/event_retry/delete_positions.sql")]),
     Template::same(&[include_str!("../../../sql/event_parked/delete_positions.sql")]),
+    Template::same(&[include_str!("../../../sql/event_unparked/delete_positions.sql")]),
 ];
 
 impl Session {

@@ -29,6 +29,8 @@ const LIST_PAUSES: Statement = Statement::same(include_str!("../../../sql/group_
 const INSERT_PAUSE: Statement = Statement::same(include_str!("../../../sql/group_pause/insert.sql"));
 const DELETE_PAUSE: Statement = Statement::same(include_str!("../../../sql/group_pause/delete.sql"));
 const DELETE_PAUSES: Statement = Statement::same(include_str!("../../../sql/group_pause/delete_group.sql"));
+const DELETE_PARKED_PIDS: Statement =
+    Statement::same(include_str!("../../../sql/parked_pid/delete_group.sql"));
 const INSERT_REMOVED: Statement = Statement::same(include_str!("../../../sql/group_removed/insert.sql"));
 const PENDING: Statement = Statement::same(include_str!("../../../sql/group_removed/pending.sql"));
 const SWEPT: Statement = Statement::same(include_str!("../../../sql/group_removed/sweep.sql"));
@@ -38,7 +40,7 @@ const NOTE: Statement = Statement::each(
 );
 
 /// What is recorded of a group's deliveries: how far the next page goes, and what deletes it.
-const RECORDED: [(Statement, Statement); 3] = [
+const RECORDED: [(Statement, Statement); 4] = [
     (
         Statement::same(include_str!("../../../sql/event_published/group_bound.sql")),
         Statement::same(include_str!("../../../sql/event_published/delete_group.sql")),
@@ -50,6 +52,10 @@ const RECORDED: [(Statement, Statement); 3] = [
     (
         Statement::same(include_str!("../../../sql/event_parked/group_bound.sql")),
         Statement::same(include_str!("../../../sql/event_parked/delete_group.sql")),
+    ),
+    (
+        Statement::same(include_str!("../../../sql/event_unparked/group_bound.sql")),
+        Statement::same(include_str!("../../../sql/event_unparked/delete_group.sql")),
     ),
 ];
 
@@ -256,7 +262,7 @@ impl Session {
             Value::Text(agent),
         ];
         self.execute(&INSERT_REMOVED, &values).await?;
-        for statement in [&DELETE, &DELETE_SLOTS, &DELETE_SETTINGS, &DELETE_PAUSES] {
+        for statement in [&DELETE, &DELETE_SLOTS, &DELETE_SETTINGS, &DELETE_PAUSES, &DELETE_PARKED_PIDS] {
             self.execute(statement, &[id]).await?;
         }
         Ok(format!("group {} of {} removed", group.name, group.topic.domain))

@@ -10,6 +10,7 @@ pub(crate) mod manage;
 pub(crate) mod pause;
 pub(crate) mod pending;
 pub(crate) mod settlement;
+pub(crate) mod unpark;
 pub(crate) mod writer;
 
 mod batch;

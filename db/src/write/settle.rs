@@ -1,6 +1,6 @@
 //! Writes settlements: the fence first, then what was settled, parked and put off.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use proto::limits::{REASON_CHARS_MAX, SLOTS_PER_GROUP};
 use proto::{Position, Refusal, Timestamp};
@@ -9,12 +9,14 @@ use sqlx::Error;
 use crate::statement::{TEMPLATE_ROWS_MAX, Template, Value};
 use crate::write::group::GroupId;
 use crate::write::session::Session;
-use crate::write::settlement::{ORPHANS, OrphanRun, Outcome, RUN_POSITIONS_MAX, Run, Settlements};
+use crate::write::settlement::{
+    Aside, ORPHANS, OUTS_PER_SLOT_MAX, OrphanRun, Outcome, RUN_POSITIONS_MAX, Run, Settlements, SlotMove,
+};
 
 /// Characters of a consumer that the tables hold.
-const CONSUMER_CHARS_MAX: usize = 255;
+pub(crate) const CONSUMER_CHARS_MAX: usize = 255;
 
-static FENCE: Template = Template::passing(
+pub(crate) static FENCE: Template = Template::passing(
     &[include_str!("../../../sql/sqlite/consumer_slot/settle.sql")],
     include_str!("../../../sql/mysql/consumer_slot/settle.sql"),
 );
@@ -26,6 +28,8 @@ static FIND: Template = Template::same(&[include_str!("../../../sql/event_publis
 static REPLACE_RETRIES: Template = Template::same(&[include_str!("../../../sql/event_retry/replace.sql")]);
 static DELETE_RETRIES: Template = Template::same(&[include_str!("../../../sql/event_retry/delete.sql")]);
 static REPLACE_PARKED: Template = Template::same(&[include_str!("../../../sql/event_parked/replace.sql")]);
+static REPLACE_PARKED_PIDS: Template = Template::same(&[include_str!("../../../sql/parked_pid/replace.sql")]);
+static SETTLE_REPLAYED: Template = Template::same(&[include_str!("../../../sql/event_unparked/settle.sql")]);
 
 /// Whether all slots were this hub's, so that the settlements were written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,15 +83,16 @@ impl Session {
     /// the transaction holds half of it and is to be rolled back.
     pub(crate) async fn settle(&mut self, settlements: &Settlements, hub: &str) -> Result<Fence, Error> {
         let group = Value::Integer(i64::from(settlements.group.0));
-        let moves: Vec<_> = settlements.moves.iter().map(|moved| fence_row(settlements, moved)).collect();
+        let outs: HashMap<u16, String> =
+            settlements.aside.outs.iter().map(|(slot, outs)| (*slot, list(outs))).collect();
+        let moves: Vec<_> =
+            settlements.moves.iter().map(|moved| fence_row(settlements, moved, &outs)).collect();
         let held = self.execute_rows(&FENCE, &[], &moves, &[group, Value::Text(hub)]).await?;
         if held != moves.len() as u64 {
             return Ok(Fence::Lost);
         }
         self.insert_runs(settlements.group, &settlements.runs, hub).await?;
-        let parked: Vec<_> =
-            settlements.runs.iter().filter_map(|run| parked_row(settlements.group, run)).collect();
-        self.execute_rows(&REPLACE_PARKED, &[], &parked, &[]).await?;
+        self.set_aside(settlements).await?;
         // Only what had failed before has a retry row, and its run is of one event.
         let tried = settlements.runs.iter().filter(|run| run.attempts.0 > 1);
         let tried: Vec<_> = tried.map(|run| [Value::number(run.first.0)]).collect();
@@ -103,11 +108,26 @@ impl Session {
                     Value::Integer(retry.retry_at.millis()),
                     Value::Text(cut(&retry.reason, REASON_CHARS_MAX)),
                     Value::Text(cut(&retry.consumer, CONSUMER_CHARS_MAX)),
+                    Value::Integer(i64::from(retry.losses)),
                 ]
             })
             .collect();
         self.execute_rows(&REPLACE_RETRIES, &[], &retries, &[]).await?;
         Ok(Fence::Held)
+    }
+
+    /// Records what was parked, and that what was replayed has an outcome.
+    async fn set_aside(&mut self, settlements: &Settlements) -> Result<(), Error> {
+        let Aside { replayed, blocking, pids, outs: _ } = &settlements.aside;
+        let group = Value::Integer(i64::from(settlements.group.0));
+        let blocking: HashSet<_> = blocking.iter().collect();
+        let parked: Vec<_> =
+            settlements.runs.iter().filter_map(|run| parked_row(settlements.group, run, &blocking)).collect();
+        self.execute_rows(&REPLACE_PARKED, &[], &parked, &[]).await?;
+        let pids: Vec<_> = pids.iter().map(|pid| [group, Value::Text(pid.as_str())]).collect();
+        self.execute_rows(&REPLACE_PARKED_PIDS, &[], &pids, &[]).await?;
+        let replayed: Vec<_> = replayed.iter().map(|position| [Value::number(position.0)]).collect();
+        self.execute_rows(&SETTLE_REPLAYED, &[group], &replayed, &[]).await.map(drop)
     }
 
     /// Records runs without looking at the fence.
@@ -143,7 +163,11 @@ impl Session {
     }
 }
 
-fn fence_row(settlements: &Settlements, moved: &crate::write::settlement::SlotMove) -> [Value<'static>; 6] {
+fn fence_row<'a>(
+    settlements: &Settlements,
+    moved: &SlotMove,
+    outs: &'a HashMap<u16, String>,
+) -> [Value<'a>; 7] {
     let sum = |counts: fn(&Outcome) -> bool| {
         let runs = settlements.runs.iter().filter(|run| run.slot == moved.slot && counts(&run.outcome));
         Value::number(runs.map(|run| u64::from(run.events)).sum())
@@ -155,7 +179,14 @@ fn fence_row(settlements: &Settlements, moved: &crate::write::settlement::SlotMo
         sum(|outcome| matches!(outcome, Outcome::Success)),
         sum(|outcome| matches!(outcome, Outcome::Parked { .. })),
         sum(|outcome| matches!(outcome, Outcome::Discarded { .. })),
+        Value::text_or_null(outs.get(&moved.slot).map(String::as_str)),
     ]
+}
+
+/// Positions with commas between them.
+fn list(positions: &[Position]) -> String {
+    let texts: Vec<_> = positions.iter().take(OUTS_PER_SLOT_MAX).map(Position::to_string).collect();
+    texts.join(",")
 }
 
 fn run_row<'a>(group: GroupId, hub: &'a str, run: &'a Run) -> [Value<'a>; 15] {
@@ -207,7 +238,7 @@ fn orphan_row<'a>(run: &OrphanRun, hub: &'a str) -> [Value<'a>; 15] {
     ]
 }
 
-fn parked_row(group: GroupId, run: &Run) -> Option<[Value<'_>; 6]> {
+fn parked_row<'a>(group: GroupId, run: &'a Run, blocking: &HashSet<&Position>) -> Option<[Value<'a>; 8]> {
     let Outcome::Parked { reason } = &run.outcome else { return None };
     Some([
         Value::Integer(i64::from(group.0)),
@@ -216,11 +247,13 @@ fn parked_row(group: GroupId, run: &Run) -> Option<[Value<'_>; 6]> {
         Value::Text(cut(reason, REASON_CHARS_MAX)),
         Value::Text(cut(&run.consumer, CONSUMER_CHARS_MAX)),
         Value::Integer(Timestamp::millis(run.settled)),
+        Value::Integer(i64::from(blocking.contains(&run.first))),
+        Value::number(run.first.0),
     ])
 }
 
 /// The first `chars` characters.
-fn cut(text: &str, chars: usize) -> &str {
+pub(crate) fn cut(text: &str, chars: usize) -> &str {
     match text.char_indices().nth(chars) {
         Some((at, _)) => text.get(..at).unwrap_or(text),
         None => text,

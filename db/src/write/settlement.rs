@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use proto::{Attempt, Position, Timestamp};
+use proto::{Attempt, Pid, Position, Timestamp};
 
 use crate::write::group::GroupId;
 
 /// The group under which orphans are recorded.
 pub const ORPHANS: GroupId = GroupId(0);
+
+/// Events of one slot of which the tables know that members have them. More are not noted.
+pub const OUTS_PER_SLOT_MAX: usize = 16;
 
 /// How far the last position of a run may be from its first. A longer one is refused; split it.
 pub const RUN_POSITIONS_MAX: u64 = 4_096;
@@ -24,6 +27,22 @@ pub struct Settlements {
     /// Where the slots stand: one entry for every slot that `runs` or `retries` concern.
     /// It is the fence: if one of them is not this hub's in this epoch, nothing is written.
     pub moves: Vec<SlotMove>,
+    /// What else changes.
+    pub aside: Aside,
+}
+
+/// What settlements change beside outcomes and tries: about parked events, and about what is out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Aside {
+    /// Settled events that were being replayed.
+    pub replayed: Vec<Position>,
+    /// Parked events with which their whole processes are parked.
+    pub blocking: Vec<Position>,
+    /// Processes that are parked as a whole from now on.
+    pub pids: Vec<Pid>,
+    /// The oldest events that members have, of slots that are named in the moves: at most
+    /// [`OUTS_PER_SLOT_MAX`] each. Of other slots the tables keep what they have.
+    pub outs: Vec<(u16, Vec<Position>)>,
 }
 
 /// Settled events: all that the group gets of one slot in `first..=last`.
@@ -84,6 +103,17 @@ pub struct Retry {
     pub reason: String,
     /// Who had it last.
     pub consumer: Arc<str>,
+    /// How often it was with a consumer, or a hub, that was lost.
+    pub losses: u32,
+}
+
+impl Retry {
+    /// How often the event went out at least.
+    #[must_use]
+    pub fn deliveries(&self) -> u32 {
+        // The first loss is no failed try.
+        self.attempts.0.max(self.losses)
+    }
 }
 
 /// Where a slot stands.

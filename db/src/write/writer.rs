@@ -23,6 +23,7 @@ use crate::write::settle;
 use crate::write::settlement::{OrphanRun, Settlements};
 use crate::write::task::Task;
 use crate::write::telling::Told;
+use crate::write::unpark::{Unpark, Unparked};
 
 /// Commands that may wait for the writer. At it callers wait.
 const COMMANDS_QUEUED_MAX: usize = 8_192;
@@ -78,6 +79,7 @@ pub(crate) enum Command {
     Fire(Vec<EventId>, Timestamp, Answer<Vec<Shot>>),
     Step(Vec<SeriesStep>, Timestamp, Answer<Vec<Stepped>>),
     Drain(Vec<WaitingRow>, Timestamp, Answer<Drained>),
+    Unpark(Box<Unpark>, Answer<Unparked>),
 }
 
 impl Database {
@@ -324,6 +326,16 @@ impl Writer {
         let permit = self.room(effects.bytes).await?;
         let chain = Box::new(Chain { effects, settlement, recorded: false });
         self.ask(|answer| Command::Chain(chain, answer, permit)).await
+    }
+
+    /// Takes parked events up again: the row of each goes, and with a replay its outcome too. Those
+    /// that are not parked (any more) are passed over. The same act again, with the same time, answers
+    /// as it did at first.
+    ///
+    /// # Errors
+    /// [`Refusal::Unavailable`] if a slot is not this hub's in the epoch that is said.
+    pub async fn unpark(&self, unpark: Unpark) -> Result<Unparked, WriteError> {
+        self.ask(|answer| Command::Unpark(Box::new(unpark), answer)).await
     }
 
     /// Waits until there is room for so many bytes in the queue.

@@ -47,6 +47,11 @@ impl Commands {
     }
 
     pub(super) async fn story(&self, id: &EventId) -> Result<Reply, Refusal> {
+        Ok(Reply::Story(Box::new(self.story_of(id).await?)))
+    }
+
+    /// What is known of the event `id`.
+    pub(super) async fn story_of(&self, id: &EventId) -> Result<EventStory, Refusal> {
         let stored = self.reader.story(id).await.map_err(crate::refuse::read)?;
         let mut deliveries: Vec<_> = stored.settlements.iter().map(settled).collect();
         if let Some(event) = stored.event.clone() {
@@ -58,7 +63,7 @@ impl Commands {
         }
         deliveries.sort_by(|a, b| a.group.cmp(&b.group));
         let StoredStory { event, position, published, deleted, orphan, .. } = stored;
-        Ok(Reply::Story(Box::new(EventStory { event, position, published, deleted, orphan, deliveries })))
+        Ok(EventStory { event, position, published, deleted, orphan, deliveries })
     }
 }
 

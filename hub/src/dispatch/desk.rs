@@ -10,15 +10,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use db::{GroupId, Matching, Settlements, Wanted};
+use db::{GroupId, Matching, Settlements, Unparked, Wanted};
 use proto::message::{Answer, Scope};
 use proto::report::{DeliveryStory, GroupReport};
-use proto::{Attempt, Domain, Event, GroupName, ListenerId, Position, Timestamp, Topic};
+use proto::{Attempt, Domain, Event, GroupName, ListenerId, Position, Refusal, Timestamp, Topic};
 
 use super::connection::{ConnectionId, Rooms};
 use super::effect::{Effect, LoadFor};
 use super::feed::{Feed, Pace};
-use super::group::{Committed, Ended, Group, MemberKey, Recovered, Stall};
+use super::group::{Committed, Ended, Group, MemberKey, Recovered, Stall, UnparkWish};
 use super::orphans::Orphans;
 use super::ring::Ring;
 use super::rules::Rules;
@@ -112,9 +112,41 @@ impl Desk {
         self.groups.entry(recovered.group.id).or_insert_with(|| Group::new(recovered, rules, now));
     }
 
-    /// Drops a group that is not this hub's any more.
-    pub(super) fn drop_group(&mut self, group: GroupId) {
-        self.groups.remove(&group);
+    /// The hub before this one died: nothing goes out of a group before that is noted.
+    pub(super) fn beware(&mut self) {
+        self.groups.values_mut().for_each(Group::beware);
+    }
+
+    /// Drops a group that is not this hub's any more; the acts on parked events that end with it.
+    pub(super) fn drop_group(&mut self, group: GroupId) -> Vec<u64> {
+        self.groups.remove(&group).map_or_else(Vec::new, |group| group.tickets().collect())
+    }
+
+    /// Takes a wish to do something about parked events of a group. [`Effect::Unpark`] begins it.
+    ///
+    /// # Errors
+    /// Why not now.
+    pub(super) fn wish_unpark(&mut self, group: GroupId, wish: UnparkWish) -> Result<(), Refusal> {
+        match self.groups.get_mut(&group) {
+            Some(group) => group.wish_unpark(wish),
+            None => {
+                let reason = "the group is being taken over".to_owned();
+                Err(Refusal::Unavailable { reason })
+            }
+        }
+    }
+
+    /// An act on parked events was done, or not.
+    pub(super) fn unparked(
+        &mut self,
+        group: GroupId,
+        ticket: u64,
+        unparked: Option<&Unparked>,
+        now: Timestamp,
+    ) {
+        if let Some(group) = self.groups.get_mut(&group) {
+            group.unparked(ticket, unparked, now);
+        }
     }
 
     /// Lets a member into a group; false if its connection is gone meanwhile.
@@ -263,6 +295,7 @@ impl Desk {
                 group.pump(now, &mut self.rooms, effects);
             }
             group.flush(now, effects);
+            group.begin_unpark(now, effects);
         }
         if !self.closing {
             for feed in self.feeds.values_mut() {
@@ -294,7 +327,7 @@ impl Desk {
 
     /// Moves every cursor on as far as it goes, before the hub ends.
     pub(super) fn sweep(&mut self, effects: &mut Vec<Effect>) {
-        self.groups.values_mut().for_each(|group| group.sweep(effects));
+        self.groups.values_mut().for_each(|group| group.last_sweep(effects));
     }
 
     /// Whether nothing is with members or waiting to be recorded.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use db::{GroupId, OrphanRun, Settlements, Wanted};
+use db::{GroupId, OrphanRun, Settlements, Unpark, Wanted};
 use proto::{Attempt, Event, ListenerId, Pid, Position};
 
 use super::connection::ConnectionId;
@@ -26,6 +26,8 @@ pub(crate) enum Effect {
     Settle(Settlements),
     /// Record that nobody wanted these.
     Orphans(Vec<OrphanRun>),
+    /// Take parked events up again.
+    Unpark { ticket: u64, unpark: Unpark },
     /// A member has left and all its answers are recorded.
     Left { connection: ConnectionId, listener: ListenerId },
 }

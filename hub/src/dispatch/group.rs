@@ -6,34 +6,46 @@
 
 mod answers;
 mod chains;
+mod fetching;
 mod lanes;
 mod line;
 mod members;
+mod parked;
 mod pauses;
 mod reorder;
+mod replays;
 mod report;
 mod settings;
+mod suspects;
+mod unparks;
 mod watchdog;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use db::{GroupId, GroupPause, Retry, SettledRun, SlotMove};
+use db::{GroupId, GroupPause, Replay, Retry, SettledRun, SlotMove};
 use proto::{Attempt, Event, GroupName, GroupSettings, Order, Pid, Position, Priority, Timestamp, Topic};
 
 pub(super) use self::answers::Ended;
 use self::chains::Chains;
 pub(super) use self::chains::Committed;
+use self::fetching::FETCHES_MAX;
 use self::lanes::Lanes;
 #[cfg(test)]
 pub(super) use self::lanes::PICKS_PER_ROUND;
 use self::line::Line;
 pub(crate) use self::members::MemberKey;
 use self::members::Members;
+use self::parked::ParkedPids;
 use self::pauses::Pauses;
 use self::reorder::{Back, Strays};
+use self::replays::Replays;
 pub(crate) use self::settings::Standing;
+pub(crate) use self::suspects::Caution;
+use self::suspects::Suspects;
+pub(crate) use self::unparks::UnparkWish;
+use self::unparks::Unparks;
 pub(super) use self::watchdog::Stall;
 use super::connection::{ConnectionId, Rooms};
 use super::effect::Effect;
@@ -82,6 +94,15 @@ enum State {
     Held,
 }
 
+/// Where an event in hand came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// It was read in its turn, and its slot's line waits for its outcome.
+    Log,
+    /// It was parked and is delivered again.
+    Replay,
+}
+
 #[derive(Debug)]
 struct InHand {
     event: Option<Arc<Event>>,
@@ -91,10 +112,15 @@ struct InHand {
     state: State,
     /// Who failed it last: another member gets it next, if one can.
     failed_by: Option<MemberKey>,
+    origin: Origin,
+    /// When it may be tried again, while others of its process go before it.
+    not_before: Option<Timestamp>,
     /// How often it went out; the number of the delivery.
     deliveries: u32,
     /// How often it failed; what `attempts_max` bounds.
     failures: u32,
+    /// How often it was with somebody who was lost.
+    losses: u32,
     consumer: Option<Arc<str>>,
     reason: Option<String>,
 }
@@ -125,6 +151,10 @@ pub(crate) struct Group {
     remembered: HashMap<Position, Retry>,
     /// Failures that the tables do not know yet.
     fresh_retries: BTreeMap<Position, Retry>,
+    replays: Replays,
+    parked: ParkedPids,
+    unparks: Unparks,
+    suspects: Suspects,
     members: Members,
     unflushed_since: Option<Timestamp>,
     /// The fences of the flush that the writer has.
@@ -135,6 +165,8 @@ pub(crate) struct Group {
     flushes_done: u64,
     leaving: Vec<(MemberKey, u64)>,
     chains: Chains,
+    /// Reads of data under way.
+    fetching: usize,
     settings: GroupSettings,
     /// What the settings make.
     rules: Rules,
@@ -151,6 +183,12 @@ pub(crate) struct Recovered {
     pub(crate) retries: Vec<Retry>,
     /// What of it is paused.
     pub(crate) pauses: Vec<GroupPause>,
+    /// What was parked and is to be delivered again.
+    pub(crate) replays: Vec<Replay>,
+    /// The processes that are parked as a whole, and from where on.
+    pub(crate) parked_pids: Vec<(Pid, Position)>,
+    /// What members had, if the hub before did not stop in order.
+    pub(crate) outs: Vec<Position>,
 }
 
 impl Group {
@@ -158,16 +196,23 @@ impl Group {
     ///
     /// What people have not chosen for it is as `defaults` say.
     pub(super) fn new(recovered: Recovered, defaults: Rules, now: Timestamp) -> Self {
-        let Recovered { group, runs, retries, pauses } = recovered;
+        let Recovered { group, mut runs, retries, pauses, replays, parked_pids, outs } = recovered;
         let settings = settings::settings(defaults, &group.settings, group.order);
         let mut lines: Vec<_> = group.slots.iter().map(Line::new).collect();
+        // A replayed event comes by itself; when the log is read, it is passed over.
+        runs.extend(replays.iter().map(|replay| SettledRun {
+            slot: proto::slot(&group.topic.domain, &replay.pid),
+            first: replay.position,
+            last: replay.position,
+        }));
+        runs.sort_by_key(|run| run.first);
         for run in runs {
             if let Some(line) = lines.get_mut(usize::from(run.slot)) {
                 line.recover(run.first, run.last);
             }
         }
         let read_through = group.slots.iter().map(|slot| slot.cursor).min().unwrap_or(group.start_after);
-        Self {
+        let mut group = Self {
             id: group.id,
             name: group.name,
             topic: group.topic,
@@ -187,6 +232,10 @@ impl Group {
             overdue: BTreeSet::new(),
             remembered: retries.into_iter().map(|retry| (retry.position, retry)).collect(),
             fresh_retries: BTreeMap::new(),
+            replays: Replays::default(),
+            parked: ParkedPids::new(parked_pids),
+            unparks: Unparks::default(),
+            suspects: Suspects::new(outs),
             members: Members::new(settings.credit_max),
             unflushed_since: None,
             flushing: None,
@@ -195,9 +244,12 @@ impl Group {
             flushes_done: 0,
             leaving: Vec::new(),
             chains: Chains::default(),
+            fetching: 0,
             rules: settings::rules(&settings),
             settings,
-        }
+        };
+        group.admit(replays, now);
+        group
     }
 
     /// Whether the group is to have `event`, delivered already or not.
@@ -233,10 +285,13 @@ impl Group {
             priority: event.metadata.priority(),
             state: State::Behind,
             failed_by: None,
-            deliveries: remembered.as_ref().map_or(0, |retry| retry.attempts.0),
+            origin: Origin::Log,
+            not_before: remembered.as_ref().map(|retry| retry.retry_at).filter(|&at| at > now),
+            deliveries: remembered.as_ref().map_or(0, Retry::deliveries),
             failures: remembered.as_ref().map_or(0, |retry| retry.attempts.0),
+            losses: remembered.as_ref().map_or(0, |retry| retry.losses),
             consumer: remembered.as_ref().map(|retry| Arc::clone(&retry.consumer)),
-            reason: remembered.as_ref().map(|retry| retry.reason.clone()),
+            reason: remembered.map(|retry| retry.reason),
         };
         let queued = self.queue(event);
         if queued > KEPT_PER_PID {
@@ -245,9 +300,12 @@ impl Group {
             self.bytes += event.weight();
         }
         self.in_hand.insert(event.position, entry);
-        if queued == 1 {
-            let not_before = remembered.map(|retry| retry.retry_at).filter(|&at| at > now);
-            self.make_next(event.position, not_before);
+        if self.suspects.was_out(event.position) {
+            self.was_lost(event.position, now);
+        } else if queued == 1 {
+            self.advance(event.position);
+        } else {
+            self.is_held(event.position);
         }
     }
 
@@ -270,6 +328,9 @@ impl Group {
 
     /// Makes an event the next of its process, not before `not_before`.
     fn make_next(&mut self, position: Position, not_before: Option<Timestamp>) {
+        if !self.may_go(position, not_before) {
+            return;
+        }
         let Some(entry) = self.in_hand.get_mut(&position) else { return };
         match not_before {
             Some(at) => {
@@ -285,6 +346,8 @@ impl Group {
 
     /// Hands out what can go, as effects.
     pub(super) fn pump(&mut self, now: Timestamp, rooms: &mut Rooms, effects: &mut Vec<Effect>) {
+        self.park_behind(now);
+        self.judge(now);
         self.wake_retries(now);
         if self.pauses.is_whole() {
             return;
@@ -305,12 +368,20 @@ impl Group {
             }
             let Some(event) = entry.event.clone() else {
                 // Its data was not kept; it comes back through `fetched`.
+                if self.fetching >= FETCHES_MAX || !self.members.have_credit() {
+                    return;
+                }
                 self.ready.drop_next();
                 if entry.state == State::Fetching {
+                    self.fetching += 1;
                     effects.push(Effect::Fetch { group: self.id, pid: entry.pid.clone(), position });
                 }
                 continue;
             };
+            if self.suspects.holds(position, entry.losses) {
+                self.ready.drop_next();
+                continue;
+            }
             let Some(member) = self.members.choose(entry.slot, entry.failed_by, &event, rooms) else {
                 return;
             };
@@ -322,12 +393,13 @@ impl Group {
             entry.state =
                 State::Out { member: member.key, since: now, deadline: now.plus(self.rules.deadline) };
             rooms.sent(member.key.connection, &event);
-            effects.push(Effect::Deliver {
+            let delivery = Effect::Deliver {
                 connection: member.key.connection,
                 listener: member.key.listener,
                 attempt: Attempt(entry.deliveries),
                 event,
-            });
+            };
+            self.suspects.hand_out(entry.slot, entry.losses, (position, delivery), now, effects);
         }
     }
 
@@ -343,24 +415,6 @@ impl Group {
         }
     }
 
-    /// The data of events that were in hand without it has been read again.
-    pub(super) fn fetched(&mut self, asked: Position, events: &[Arc<Event>]) {
-        for event in events {
-            let Some(entry) = self.in_hand.get_mut(&event.position) else { continue };
-            if entry.event.is_none() {
-                self.bytes += event.weight();
-                entry.event = Some(Arc::clone(event));
-            }
-            if entry.state == State::Fetching {
-                self.make_next(event.position, None);
-            }
-        }
-        // What the log no longer has was deleted.
-        if self.in_hand.get(&asked).is_some_and(|entry| entry.event.is_none()) {
-            self.forget(asked);
-        }
-    }
-
     /// An event was deleted: it needs no outcome any more, unless a member has it right now.
     pub(super) fn forget(&mut self, position: Position) {
         let out = |entry: &InHand| matches!(entry.state, State::Out { .. } | State::Committing { .. });
@@ -368,8 +422,10 @@ impl Group {
             return;
         }
         let Some(entry) = self.in_hand.get(&position) else { return };
-        if let Some(line) = self.lines.get_mut(usize::from(entry.slot)) {
-            line.forget(position);
+        match (entry.origin, self.lines.get_mut(usize::from(entry.slot))) {
+            (Origin::Log, Some(line)) => line.forget(position),
+            (Origin::Log, None) => {}
+            (Origin::Replay, _) => self.replays.forget(position),
         }
         self.remove(position);
     }
@@ -396,7 +452,7 @@ impl Group {
             }
         }
         if let Some(next) = next {
-            self.make_next(next, None);
+            self.advance(next);
         }
         Some(entry)
     }
@@ -412,7 +468,9 @@ impl Group {
     /// A connection is gone: what its members had comes to others at once.
     pub(super) fn gone(&mut self, connection: ConnectionId) {
         for key in self.members.on(connection) {
-            self.release_all(key);
+            for position in self.take_back(key) {
+                self.lose(position);
+            }
             self.dismiss(key);
         }
         self.leaving.retain(|(key, _)| key.connection != connection);
@@ -420,7 +478,7 @@ impl Group {
 
     /// Whether nothing of this group is under way or unrecorded.
     pub(super) fn is_quiet(&self) -> bool {
-        self.out == 0 && self.flushing.is_none() && self.lines.iter().all(|line| line.unflushed() == 0)
+        self.out == 0 && self.flushing.is_none() && self.unflushed() == 0
     }
 
     /// Events with members now.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use db::GroupChange;
 use proto::group::MembersFate;
 
-use db::Effects;
+use db::{Act, Effects, GroupId};
 use proto::chain::Chained;
 use proto::message::{Answer, Consume, Subscribe, Wait};
 use proto::report::{DeliveryStory, GroupReport};
@@ -51,6 +51,7 @@ pub(super) enum Input {
     Credit { connection: ConnectionId, listener: ListenerId, events: u32 },
     Reports { after: Option<GroupName>, reply: oneshot::Sender<Vec<(GroupReport, Position)>> },
     Wait { wait: Wait, found: oneshot::Sender<Found>, reply: oneshot::Sender<Result<(), Refusal>> },
+    Unpark { group: GroupId, wish: UnparkOrder, reply: Unparking },
     Stories { event: Box<Event>, reply: oneshot::Sender<Vec<DeliveryStory>> },
     Standings { page: GroupPage, reply: oneshot::Sender<Vec<Standing>> },
     Change { change: Box<GroupChange>, members: MembersFate, reply: Changed },
@@ -82,6 +83,20 @@ pub(super) type Changed = oneshot::Sender<Result<Vec<Standing>, Refusal>>;
 
 /// Where a listener starts, or why there is none.
 pub(super) type Opened = oneshot::Sender<Result<Position, Refusal>>;
+
+/// What is to be done about parked events of one group.
+#[derive(Debug)]
+pub(crate) struct UnparkOrder {
+    /// The events, each with its slot.
+    pub(crate) events: Vec<(Position, u16)>,
+    /// What to do.
+    pub(crate) act: Act,
+    /// Who wants it.
+    pub(crate) agent: String,
+}
+
+/// Where what was taken goes.
+pub(super) type Unparking = oneshot::Sender<Result<Vec<Position>, Refusal>>;
 
 /// A cheap handle to the dispatcher.
 #[derive(Debug, Clone)]
@@ -177,6 +192,13 @@ impl Dispatcher {
         let (reply, answer) = oneshot::channel();
         self.tell(Input::Wait { wait, found, reply }).await;
         answer.await.unwrap_or(Err(Refusal::Stopping)).map(|()| told)
+    }
+
+    /// Does something about parked events of a group; answers which of them it was done to.
+    pub(crate) async fn unpark(&self, group: GroupId, wish: UnparkOrder) -> Result<Vec<Position>, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Input::Unpark { group, wish, reply }).await;
+        answer.await.unwrap_or(Err(Refusal::Stopping))
     }
 
     /// Why an event is not further, in each group that wants it.

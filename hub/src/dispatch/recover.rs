@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use db::{
-    Effects, GroupId, GroupWish, Matching, OrphanRun, Reader, Retry, SettledRun, Settlements, Wanted,
-    WriteError, Writer,
+    Effects, GroupId, GroupWish, Matching, OrphanRun, Reader, Replay, Retry, SettledRun, Settlements, Unpark,
+    Unparked, Wanted, WriteError, Writer,
 };
 use proto::message::Appended;
-use proto::{Position, Refusal};
+use proto::{Pid, Position, Refusal};
 use tracing::warn;
 
 use super::group::Recovered;
@@ -50,7 +50,31 @@ impl Log {
         let runs = self.runs(group.id, from).await?;
         let retries = self.retries(group.id).await?;
         let pauses = self.reader.pauses(group.id).await.map_err(crate::refuse::read)?;
-        Ok(Recovered { group, runs, retries, pauses })
+        let replays = self.replays(group.id).await?;
+        let parked_pids = self.parked_pids(group.id).await?;
+        let outs = self.reader.outs(group.id).await.map_err(crate::refuse::read)?;
+        Ok(Recovered { group, runs, retries, replays, parked_pids, outs, pauses })
+    }
+
+    async fn replays(&self, group: GroupId) -> Result<Vec<Replay>, Refusal> {
+        let (mut replays, mut after) = (Vec::new(), Position(0));
+        loop {
+            let page = self.reader.replays(group, after, ROWS_PER_PAGE).await.map_err(crate::refuse::read)?;
+            let Some(last) = page.last() else { return Ok(replays) };
+            after = last.position;
+            replays.extend(page);
+        }
+    }
+
+    async fn parked_pids(&self, group: GroupId) -> Result<Vec<(Pid, Position)>, Refusal> {
+        let (mut pids, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.reader.parked_pids(group, after.as_ref(), ROWS_PER_PAGE).await;
+            let page = page.map_err(crate::refuse::read)?;
+            let Some((last, _)) = page.last() else { return Ok(pids) };
+            after = Some(last.clone());
+            pids.extend(page.into_iter().filter_map(|(pid, from)| Some((pid, from?))));
+        }
     }
 
     async fn runs(&self, group: GroupId, mut after: Position) -> Result<Vec<SettledRun>, Refusal> {
@@ -93,6 +117,23 @@ impl Log {
             match self.writer.settle(settlements.clone()).await {
                 Err(WriteError::Unavailable { reason }) => {
                     warn!(%reason, "recording outcomes failed; trying again");
+                }
+                outcome => return outcome,
+            }
+            tokio::time::sleep(RETRY_AFTER).await;
+        }
+    }
+
+    /// Takes parked events up again, whenever the database answers: whether a try that was not answered
+    /// has done it is learned only by the next one.
+    ///
+    /// # Errors
+    /// Only what trying again cannot mend.
+    pub(super) async fn unpark(&self, unpark: Unpark) -> Result<Unparked, WriteError> {
+        loop {
+            match self.writer.unpark(unpark.clone()).await {
+                Err(WriteError::Unavailable { reason }) => {
+                    warn!(%reason, "taking parked events up failed; trying again");
                 }
                 outcome => return outcome,
             }

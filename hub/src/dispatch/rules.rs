@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proto::{Position, Timestamp};
+use proto::{ParkPolicy, Position, Timestamp};
 
 /// The rules that every group follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Rules {
     pub backoff_max: Duration,
     /// How long a member may keep a delivery without an answer or a sign of progress.
     pub deadline: Duration,
+    /// What is parked when an event is given up.
+    pub park: ParkPolicy,
 }
 
 impl Default for Rules {
@@ -24,6 +26,7 @@ impl Default for Rules {
             backoff_first: Duration::from_millis(500),
             backoff_max: Duration::from_secs(60),
             deadline: Duration::from_secs(60),
+            park: ParkPolicy::Event,
         }
     }
 }

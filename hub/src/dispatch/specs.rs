@@ -3,6 +3,8 @@
 mod chains;
 mod groups;
 mod lanes;
+mod parked;
+mod suspects;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +58,9 @@ fn recovered(start_after: u64, order: Order) -> Recovered {
         runs: Vec::new(),
         retries: Vec::new(),
         pauses: Vec::new(),
+        replays: Vec::new(),
+        parked_pids: Vec::new(),
+        outs: Vec::new(),
     }
 }
 
@@ -321,6 +326,7 @@ fn after_a_restart_settled_events_stay_settled_and_failures_are_remembered() {
         retry_at: Timestamp::default().plus(Duration::from_secs(5)),
         reason: "no stock".to_owned(),
         consumer: Arc::from("m0"),
+        losses: 0,
     });
     let mut scene = Scene::with(before, 3);
     scene.join(1, 10);

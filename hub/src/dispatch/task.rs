@@ -4,6 +4,7 @@ mod chains;
 mod consuming;
 mod gauges;
 mod manage;
+mod unpark;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,11 +25,12 @@ use tracing::{error, info, warn};
 
 use self::gauges::{Age, Gauges};
 use self::manage::{Changes, ReadAt};
+use self::unpark::Asked;
 use super::connection::ConnectionId;
 use super::desk::{Desk, key};
 use super::effect::{Effect, LoadFor};
 use super::feed::Feed;
-use super::group::{Ended, MemberKey, Recovered, Stall};
+use super::group::{Caution, Ended, MemberKey, Recovered, Stall};
 use super::handle::{Dispatcher, INPUTS_MAX, Input, Opened, Outgoing};
 use super::recover::Log;
 use super::rules::Rules;
@@ -63,6 +65,7 @@ enum Done {
     Changed(Result<Vec<ChangedGroup>, WriteError>),
     Swept(Result<Swept, WriteError>),
     Ages(Vec<Age>),
+    Unparked(unpark::Done),
     Group {
         read: ReadAt,
         member: MemberKey,
@@ -88,6 +91,7 @@ pub(crate) struct DispatchTask {
     waits: Waits<oneshot::Sender<Found>>,
     changes: Changes,
     gauges: Gauges,
+    unparks: Asked,
     work: FuturesUnordered<BoxFuture<'static, Done>>,
     effects: Vec<Effect>,
     gauged: Timestamp,
@@ -126,6 +130,8 @@ pub(crate) struct Parts {
     pub(crate) metrics: Metrics,
     pub(crate) rules: Rules,
     pub(crate) on_stall: OnStall,
+    /// How the hub before this one ended.
+    pub(crate) caution: Caution,
 }
 
 /// Takes over all groups and makes the dispatcher.
@@ -133,13 +139,16 @@ pub(crate) struct Parts {
 /// # Errors
 /// What the database said when the groups could not be read.
 pub(crate) async fn start(parts: Parts) -> Result<(Dispatcher, DispatchTask), Refusal> {
-    let Parts { writer, reader, commits, clock, metrics, rules, on_stall } = parts;
+    let Parts { writer, reader, commits, clock, metrics, rules, on_stall, caution } = parts;
     let log = Log { writer, reader };
     let head = log.reader.head().await.map_err(crate::refuse::read)?.position;
     let mut desk = Desk::new(rules, head, clock.now());
     for group in log.take_groups().await? {
         info!(group = %group.group.name, domain = %group.group.topic.domain, "group taken over");
         desk.add_group(group, clock.now());
+    }
+    if caution == Caution::Wary {
+        desk.beware();
     }
     let (sender, inputs) = mpsc::channel(INPUTS_MAX);
     let mut task = DispatchTask {
@@ -155,6 +164,7 @@ pub(crate) async fn start(parts: Parts) -> Result<(Dispatcher, DispatchTask), Re
         waits: Waits::default(),
         changes: Changes::default(),
         gauges: Gauges::default(),
+        unparks: Asked::default(),
         work: FuturesUnordered::new(),
         effects: Vec::new(),
         gauged: clock.now(),
@@ -205,6 +215,8 @@ impl DispatchTask {
         self.carry_out();
         while let Some(done) = self.work.next().await {
             self.done(done);
+            // A group that had a flush under way had no turn yet.
+            self.desk.sweep(&mut self.effects);
             self.carry_out();
         }
         LeftBehind { unanswered: self.desk.out(), stalls: self.stalls }
@@ -287,6 +299,7 @@ impl DispatchTask {
                 let _asker_gone = reply.send(self.desk.standings(groups));
             }
             Input::Change { change, members, reply } => self.change(*change, members, reply),
+            Input::Unpark { group, wish, reply } => self.wish_unpark(group, wish, reply),
             Input::Stories { event, reply } => {
                 let stories = self.desk.stories(&event).into_iter().map(|(_, story)| story).collect();
                 let _asker_gone = reply.send(stories);
@@ -356,6 +369,7 @@ impl DispatchTask {
             Done::Settled { group, outcome: Err(error) } => self.lost(group, &error),
             Done::Orphans => self.desk.orphans_flushed(),
             Done::Chained(settled) => self.chained(*settled),
+            Done::Unparked(done) => self.unparked(done),
             Done::Changed(outcome) => self.changed(outcome),
             Done::Swept(outcome) => self.swept(outcome),
             Done::Ages(ages) => self.aged(ages),
@@ -371,7 +385,7 @@ impl DispatchTask {
             return;
         }
         error!(group = group.0, %error, "outcomes of a group could not be recorded; its members are sent away and its events come again");
-        self.desk.drop_group(group);
+        self.drop_group(group);
         self.send_away(group, &Refusal::Unavailable { reason: error.to_string() });
     }
 
@@ -420,6 +434,7 @@ impl DispatchTask {
                 }
                 Effect::Settle(settlements) => self.settle(settlements),
                 Effect::Orphans(runs) => self.orphans(runs),
+                Effect::Unpark { ticket, unpark } => self.unpark(ticket, unpark),
             }
         }
     }

@@ -12,6 +12,7 @@ use crate::limits::{
     RETRY_AFTER_MS_MAX, SCHEDULES_PER_PAGE_MAX, WAIT_MS_MAX,
 };
 use crate::message::{Answer, Offer, Request, Verdict};
+use crate::parked::{ParkedAct, ParkedRequest, ParkedSelection};
 use crate::read::Query;
 use crate::refusal::Refusal;
 use crate::schedule::ScheduleRequest;
@@ -42,6 +43,10 @@ pub(super) fn bound_request(request: &mut Request) -> Result<(), Violation> {
         }
         Request::Chain(chain) => check_chain(chain),
         Request::Schedule(request) => bound_schedule(request),
+        Request::Parked(parked) => {
+            bound_parked(parked);
+            Ok(())
+        }
         Request::Leave(_)
         | Request::Link(_)
         | Request::DeleteEvent(_)
@@ -110,6 +115,24 @@ fn bound_query(query: &mut Query) -> Result<(), Violation> {
             *limit = (*limit).min(PAGE_EVENTS_MAX);
             Ok(())
         }
+    }
+}
+
+fn bound_parked(request: &mut ParkedRequest) {
+    let cut_reason = |selection: &mut ParkedSelection| selection.reason.as_mut().map_or((), cut);
+    match request {
+        ParkedRequest::List { selection, limit, .. } => {
+            *limit = (*limit).min(PAGE_EVENTS_MAX);
+            cut_reason(selection);
+        }
+        ParkedRequest::Unpark { selection, act, .. } => {
+            cut_reason(selection);
+            match act {
+                ParkedAct::Discard { reason } => cut(reason),
+                ParkedAct::Replay => {}
+            }
+        }
+        ParkedRequest::History(_) => {}
     }
 }
 

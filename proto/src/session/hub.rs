@@ -398,6 +398,7 @@ impl HubSession {
             | Request::Group(_)
             | Request::Story(_)
             | Request::Manage(_)
+            | Request::Parked(_)
             | Request::Schedule(_) => Purpose::Other,
         };
         let weight = weight(&body);

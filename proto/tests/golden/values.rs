@@ -9,6 +9,7 @@ use eventflow_proto::message::{
     Answer, Appended, Consume, Hello, HubMessage, Link, Offer, Reply, Request, Scope, SpokeMessage, Stored,
     Subscribe, Verdict, Wait, Welcome,
 };
+use eventflow_proto::parked::{ParkedAct, ParkedReply, ParkedRequest, UnparkMode, Unparked};
 use eventflow_proto::read::{More, Page, Query, Window};
 use eventflow_proto::recurrence::{DoubledTime, Misfire, Rule, SkippedTime};
 use eventflow_proto::report::{DeliveryState, DeliveryStory, EventStory, GroupReport};
@@ -19,8 +20,7 @@ use eventflow_proto::{
     ServiceName, Start, Timestamp, Topic, Version, schedule, wire,
 };
 
-use super::groups;
-use super::{Golden, golden};
+use super::{Golden, golden, groups, parked};
 
 #[path = "schedules.rs"]
 mod schedules;
@@ -40,6 +40,7 @@ pub(crate) fn all() -> Vec<Golden> {
         super::chains::values(),
         groups::all(),
         schedules::all(),
+        parked::values(),
     ]
     .into_iter()
     .flatten()
@@ -94,6 +95,11 @@ pub(crate) fn enums() -> Vec<(&'static str, Refuses)> {
         ("Misfire", refuses::<Misfire>),
         ("SkippedTime", refuses::<SkippedTime>),
         ("DoubledTime", refuses::<DoubledTime>),
+        ("ParkedRequest", refuses::<ParkedRequest>),
+        ("ParkedAct", refuses::<ParkedAct>),
+        ("UnparkMode", refuses::<UnparkMode>),
+        ("ParkedReply", refuses::<ParkedReply>),
+        ("Unparked", refuses::<Unparked>),
     ]
 }
 
@@ -149,6 +155,7 @@ fn requests() -> Vec<Golden> {
         golden("Request/Story", Request::Story(id())),
         golden("Request/Wait", Request::Wait(wait)),
         golden("Request/Manage", Request::Manage(groups::command())),
+        golden("Request/Parked", Request::Parked(Box::new(parked::history()))),
     ]
 }
 
@@ -243,6 +250,7 @@ fn replies() -> Vec<Golden> {
         golden("Reply/Story", Reply::Story(Box::new(story()))),
         golden("Reply/Waited", Reply::Waited(Some(Arc::new(event())))),
         golden("Reply/GroupStatus", Reply::GroupStatus(vec![groups::status()])),
+        golden("Reply/Parked", Reply::Parked(parked::page())),
         golden("Stored/Now", Stored::Now),
         golden("Stored/Before", Stored::Before),
         golden("Page/Events", events),

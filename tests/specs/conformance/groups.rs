@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use db::{Group, GroupWish, Outcome, Retry, Run, Settlements, SlotMove, WriteError};
+use db::{Aside, Group, GroupWish, Outcome, Retry, Run, Settlements, SlotMove, WriteError};
 use eventflow_tests::events::{at, called, event, id, name, with_id};
 use eventflow_tests::{Log, TestDatabase, on_every_engine, within};
 use futures::future::join_all;
@@ -36,6 +36,7 @@ pub(super) fn retry(position: u64, attempts: u32) -> Retry {
         retry_at: at(1_000),
         reason: "no paper".to_owned(),
         consumer: Arc::from("audit.1"),
+        losses: 0,
     }
 }
 
@@ -43,7 +44,7 @@ pub(super) fn retry(position: u64, attempts: u32) -> Retry {
 pub(super) fn settlements(group: &Group, slot: u16, cursor: u64, runs: Vec<Run>) -> Settlements {
     let epoch = group.slots[usize::from(slot)].epoch;
     let moves = vec![SlotMove { slot, epoch, cursor: Position(cursor) }];
-    Settlements { group: group.id, runs, retries: Vec::new(), moves }
+    Settlements { group: group.id, runs, retries: Vec::new(), moves, aside: Aside::default() }
 }
 
 async fn reread(log: &Log, group: &Group) -> Group {

@@ -17,6 +17,7 @@ mod links;
 mod matching;
 mod outbox;
 mod pages;
+mod parked;
 mod publishers;
 mod reads;
 mod schedule_races;

@@ -14,7 +14,7 @@ use crate::url::DatabaseUrl;
 use crate::write::batch::Batch;
 use crate::write::group::{Group, GroupWish};
 use crate::write::log::Care;
-use crate::write::settlement::{Outcome, Run, SlotMove};
+use crate::write::settlement::{Aside, Outcome, Run, SlotMove};
 use crate::write::writer::Command;
 
 fn event(id: &str, pid: &str) -> NewEvent {
@@ -43,7 +43,8 @@ fn chain(group: &Group, parent: u64) -> Chain {
         outcome: Outcome::Success,
     };
     let moves = vec![SlotMove { slot, epoch: 1, cursor: Position(0) }];
-    let settlement = Settlements { group: group.id, runs: vec![run], retries: Vec::new(), moves };
+    let settlement =
+        Settlements { group: group.id, runs: vec![run], retries: Vec::new(), moves, aside: Aside::default() };
     let effects = Effects::new(append([format!("c{parent}")].into_iter()));
     Chain { effects, settlement, recorded: false }
 }

@@ -8,10 +8,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use db::{Outcome, Run, Settlements, SlotMove};
+use db::{Aside, Outcome, Run, Settlements, SlotMove};
 use proto::{Attempt, Position, Timestamp};
 
-use super::{Ended, Group, MemberKey, State};
+use super::{Ended, Group, MemberKey, Origin, State};
 use crate::dispatch::effect::Effect;
 
 /// How long an event waits whose chain the hub could not commit, through no fault of its handler.
@@ -70,7 +70,14 @@ impl Group {
         };
         let line = self.lines.get_mut(usize::from(entry.slot))?;
         entry.state = State::Committing { since };
-        let moved = line.move_with(position, self.read_through);
+        let mut aside = Aside::default();
+        let moved = match entry.origin {
+            Origin::Log => line.move_with(position, self.read_through),
+            Origin::Replay => {
+                aside.replayed.push(position);
+                line.stands()
+            }
+        };
         let run = Run {
             slot: entry.slot,
             first: position,
@@ -86,7 +93,7 @@ impl Group {
         // The settlement takes the retry row away; one that is not written yet is not to come after it.
         self.fresh_retries.remove(&position);
         self.chains.under_way.insert(position, UnderWay { member, moved });
-        Some(Settlements { group: self.id, runs: vec![run], retries: Vec::new(), moves: vec![moved] })
+        Some(Settlements { group: self.id, runs: vec![run], retries: Vec::new(), moves: vec![moved], aside })
     }
 
     /// The writer is done with a chain.
@@ -100,12 +107,17 @@ impl Group {
         let Some(UnderWay { member, moved }) = self.chains.under_way.remove(&position) else {
             return Ended::Stale;
         };
-        self.returned(member);
+        self.returned(member, position);
         let ended = match committed {
             Committed::Yes => {
-                let slot = self.remove(position).map(|entry| usize::from(entry.slot));
-                if let Some(line) = slot.and_then(|slot| self.lines.get_mut(slot)) {
-                    line.recorded(position, &moved);
+                let entry = self.remove(position).map(|entry| (entry.origin, usize::from(entry.slot)));
+                match entry.and_then(|(origin, slot)| Some((origin, self.lines.get_mut(slot)?))) {
+                    Some((Origin::Log, line)) => line.recorded(position, &moved),
+                    Some((Origin::Replay, line)) => {
+                        line.count(&Outcome::Success);
+                        self.replays.forget(position);
+                    }
+                    None => {}
                 }
                 Ended::Succeeded
             }

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use db::{Outcome, Run, Slot, SlotMove};
+use db::{Act, Outcome, Run, Slot, SlotMove};
 use proto::{Attempt, Position, Timestamp};
 
 /// Positions that one run may span, so that the run around a position is found by a short range.
@@ -150,15 +150,39 @@ impl Line {
                 _ => runs.push(run_of(self.slot, item.first, how)),
             }
             neighbour = true;
-            match how.outcome {
-                Outcome::Success => self.succeeded += 1,
-                Outcome::Parked { .. } => self.parked += 1,
-                Outcome::Discarded { .. } => self.discarded += 1,
-            }
+            let count = match how.outcome {
+                Outcome::Success => &mut self.succeeded,
+                Outcome::Parked { .. } => &mut self.parked,
+                Outcome::Discarded { .. } => &mut self.discarded,
+            };
+            *count += 1;
             item.state = State::Flushing;
         }
         self.unflushed = 0;
         (runs, self.fence(read_through))
+    }
+
+    /// Counts an outcome of an event that this line has behind it.
+    pub(super) fn count(&mut self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Success => self.succeeded += 1,
+            Outcome::Parked { .. } => self.parked += 1,
+            Outcome::Discarded { .. } => self.discarded += 1,
+        }
+    }
+
+    /// Counts that a parked event of this slot was taken up again.
+    pub(super) fn unpark(&mut self, act: &Act) {
+        self.parked = self.parked.saturating_sub(1);
+        match act {
+            Act::Replay => {}
+            Act::Discard { .. } => self.discarded += 1,
+        }
+    }
+
+    /// The slot as it stands in the tables.
+    pub(super) fn stands(&self) -> SlotMove {
+        SlotMove { slot: self.slot, epoch: self.epoch, cursor: self.cursor }
     }
 
     /// The cursor that this slot may have once everything that is flushing is recorded.
@@ -245,7 +269,7 @@ fn joins(run: &Run, how: &Settled, last: Position) -> bool {
         && last.0 - run.first.0 <= RUN_POSITIONS_MAX
 }
 
-fn run_of(slot: u16, position: Position, how: &Settled) -> Run {
+pub(super) fn run_of(slot: u16, position: Position, how: &Settled) -> Run {
     Run {
         slot,
         first: position,

@@ -8,7 +8,6 @@ use super::{Group, State};
 impl Group {
     /// The group's counts. `pending` counts what was read; what was not comes on top.
     pub(in crate::dispatch) fn report(&self, head: Position) -> GroupReport {
-        let unflushed: usize = self.lines.iter().map(super::line::Line::unflushed).sum();
         let count = |of: fn(&super::line::Line) -> u64| self.lines.iter().map(of).sum::<u64>();
         let names = match &self.topic.names {
             NameFilter::All => Vec::new(),
@@ -25,7 +24,7 @@ impl Group {
             succeeded: count(|line| line.succeeded),
             parked: count(|line| line.parked),
             discarded: count(|line| line.discarded),
-            pending: as_u64(self.in_hand.len() + unflushed),
+            pending: as_u64(self.in_hand.len() + self.unflushed()),
             in_flight: as_u64(self.out),
             retrying: as_u64(retrying),
             settled_through: self.settled_through(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use db::ChangedGroup;
 use proto::group::{GroupMember, GroupStatus};
 use proto::limits::{CREDIT_EVENTS_MAX, GROUP_LISTED_MAX};
-use proto::{GroupSettings, Order, ParkPolicy, Position, SettingsChange, Topic};
+use proto::{GroupSettings, Order, Position, SettingsChange, Topic};
 
 use super::super::rules::Rules;
 use super::Group;
@@ -33,7 +33,7 @@ pub(super) fn settings(rules: Rules, chosen: &SettingsChange, order: Order) -> G
         deadline_ms: millis(rules.deadline),
         credit_max: CREDIT_EVENTS_MAX,
         order,
-        park: ParkPolicy::default(),
+        park: rules.park,
     };
     GroupSettings { order, ..defaults.with(chosen) }
 }
@@ -46,6 +46,7 @@ pub(super) fn rules(settings: &GroupSettings) -> Rules {
         backoff_first: span(settings.backoff_first_ms),
         backoff_max: span(settings.backoff_max_ms),
         deadline: span(settings.deadline_ms),
+        park: settings.park,
     }
 }
 
@@ -83,7 +84,8 @@ impl Group {
             oldest: None,
             connected: self.members.iter().take(GROUP_LISTED_MAX).map(member).collect(),
         };
-        let oldest = self.lines.iter().filter_map(super::line::Line::first_open).min();
+        let oldest =
+            self.lines.iter().filter_map(super::line::Line::first_open).chain(self.replays.first()).min();
         Standing { status, topic: self.topic.clone(), read_through: self.read_through, oldest }
     }
 

@@ -51,11 +51,15 @@ impl Group {
         if let Some(after) = self.reads_after().filter(|&after| after < ring.head()) {
             return Some(stall(after, Fault::Unread));
         }
-        let queued: HashSet<_> = self.ready.positions().collect();
+        let queued: HashSet<_> = self.ready.positions().chain(self.suspects.waiting()).collect();
         for (&position, entry) in &self.in_hand {
             let fault = match entry.state {
                 State::Ready if !queued.contains(&position) => Fault::Unqueued,
-                State::Behind if !self.is_behind(position) && !self.strays.has(&entry.pid) => {
+                State::Behind
+                    if !self.is_behind(position)
+                        && !self.strays.has(&entry.pid)
+                        && !self.is_about_to_park(position) =>
+                {
                     Fault::BehindNothing
                 }
                 State::Held if !self.pauses.holds(&entry.pid, position) => Fault::Unqueued,
@@ -77,6 +81,13 @@ impl Group {
         let entry = self.in_hand.get(&first)?;
         let deliverable = self.members.could_take(entry.event.as_ref()?, rooms);
         deliverable.then(|| stall(first, Fault::Undelivered))
+    }
+
+    /// Whether an event is parked behind another one as soon as the writer has room for that.
+    fn is_about_to_park(&self, position: Position) -> bool {
+        let entry = self.in_hand.get(&position);
+        entry.is_some_and(|entry| self.parked.is_about_to_park(&entry.pid, position))
+            && (self.unparks.is_busy() || self.flushing.is_some() || self.unflushed() > 0)
     }
 
     /// The member that has an event now.

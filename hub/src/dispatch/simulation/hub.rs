@@ -307,6 +307,10 @@ impl Hub {
             Effect::Fetch { group, pid, position } => self.work.push(Work::Fetch { group, pid, position }),
             Effect::Settle(settlements) => self.queue.push_back(Job::Settle(settlements)),
             Effect::Orphans(runs) => self.queue.push_back(Job::Orphans(runs)),
+            Effect::Unpark { .. } => {
+                let seen = "nobody asks for it here".to_owned();
+                return Err(Broken { rule: "parked events are taken up on request only", seen });
+            }
         }
         Ok(())
     }

@@ -18,6 +18,8 @@ mod world;
 use std::fmt;
 use std::time::Duration;
 
+use proto::ParkPolicy;
+
 pub use self::broken::Broken;
 use self::world::World;
 use super::rules::Rules;
@@ -38,6 +40,7 @@ const RULES: Rules = Rules {
     backoff_first: Duration::from_millis(200),
     backoff_max: Duration::from_secs(2),
     deadline: Duration::from_secs(5),
+    park: ParkPolicy::Event,
 };
 
 /// What happened in one world.

@@ -30,6 +30,8 @@ pub(super) struct GroupRows {
     pub(super) runs: BTreeMap<Position, Run>,
     pub(super) settled: BTreeMap<Position, Outcome>,
     pub(super) retries: BTreeMap<Position, Retry>,
+    /// What members had when a slot was last written.
+    pub(super) outs: BTreeMap<u16, Vec<Position>>,
 }
 
 impl GroupRows {
@@ -190,6 +192,7 @@ impl Tables {
             runs: BTreeMap::new(),
             settled: BTreeMap::new(),
             retries: BTreeMap::new(),
+            outs: BTreeMap::new(),
         };
         self.groups.insert(id.0, rows);
         self.recover(id).ok_or(Refusal::Stopping)
@@ -210,6 +213,9 @@ impl Tables {
             runs: rows.runs.values().map(run).collect(),
             retries: rows.retries.values().cloned().collect(),
             pauses: Vec::new(),
+            replays: Vec::new(),
+            parked_pids: Vec::new(),
+            outs: rows.outs.values().flatten().copied().collect(),
         })
     }
 
@@ -289,6 +295,7 @@ impl Tables {
             })?;
             rows.retries.insert(retry.position, retry.clone());
         }
+        rows.outs.extend(settlements.aside.outs.iter().cloned());
         for moved in &settlements.moves {
             move_cursor(rows, events, moved)?;
         }

@@ -137,7 +137,7 @@ impl DispatchTask {
                         let _asker_gone = reply.send(());
                     }
                 }
-                self.desk.drop_group(group);
+                self.drop_group(group);
                 let reason = format!(
                     "group {} was removed by {}; consuming makes it anew",
                     change.group, change.agent

@@ -106,6 +106,7 @@ fn weight(message: &HubMessage) -> usize {
                 Reply::GroupStatus(groups) => groups.iter().map(crate::group::GroupStatus::weight).sum(),
                 Reply::Story(story) => story.deliveries.len() * SMALL,
                 Reply::Waited(event) => event.as_ref().map_or(0, |event| event.weight()),
+                Reply::Parked(parked) => parked.weight(),
                 Reply::Appended(appended) | Reply::Chained(Chained::Committed(appended)) => {
                     appended.len() * size_of::<crate::message::Appended>()
                 }

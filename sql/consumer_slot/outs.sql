@@ -1,0 +1,1 @@
+SELECT outs FROM consumer_slot WHERE group_id = ? AND outs <> ''

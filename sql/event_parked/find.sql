@@ -1,0 +1,7 @@
+SELECT position, pid, attempts, reason, consumer, parked
+FROM event_parked
+WHERE group_id = ? AND position IN (
+-- each row, joined by ,
+  ?
+-- end
+)

@@ -1,0 +1,1 @@
+DELETE FROM event_unparked WHERE group_id = ? AND position <= ?

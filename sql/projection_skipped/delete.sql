@@ -1,1 +1,0 @@
-DELETE FROM projection_skipped WHERE name = ? AND generation = ?
