@@ -148,7 +148,9 @@ pub(crate) struct Alone {
 impl Task {
     /// Commits a chain in a transaction of its own, and tells of its events.
     pub(crate) async fn chain(&mut self, chain: &Chain) -> Result<Vec<Appended>, WriteError> {
-        match self.make(chain).await {
+        let made = self.make(chain).await;
+        self.tell_schedules(chain, &made);
+        match made {
             Ok(Alone { appended, events, head, versions }) => {
                 self.log.moved(head, versions);
                 let events = events.into_iter().map(|prepared| prepared.event.into()).collect();
@@ -158,6 +160,20 @@ impl Task {
             Err(Undone::Fenced) => Err(WriteError::Fenced { group: chain.settlement.group }),
             Err(Undone::Engine(Failure::Refused, reason)) => Err(WriteError::Refused(not_taken(&reason))),
             Err(undone @ (Undone::Refused(_) | Undone::Engine(..))) => Err(undone.into()),
+        }
+    }
+}
+
+impl Task {
+    /// Tells what became pending; after an outcome that is not known, that something may have.
+    fn tell_schedules(&self, chain: &Chain, made: &Result<Alone, Undone>) {
+        for change in &chain.effects.changes {
+            let SideEffect::Schedule(planned) = change else { continue };
+            match made {
+                Ok(_) => self.telling.schedules.pending(planned.pending()),
+                Err(Undone::Engine(..)) => self.telling.schedules.missed(),
+                Err(Undone::Refused(_) | Undone::Fenced) => {}
+            }
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Effects and the settlement of the event that they follow from: all in one transaction, or nothing.
 
 use db::{
-    Append, Cancelled, Effects, Group, Schedule, ScheduleState, ScheduleWish, Settlements, SlotMove, Which,
-    WriteError, Writer,
+    Append, Cancelled, Due, Effects, Group, PendingNews, Schedule, ScheduleState, ScheduleWish, Settlements,
+    SlotMove, Which, WriteError, Writer,
 };
 use eventflow_tests::database::Killer;
 use eventflow_tests::events::{at, event, id, name, shop, with_data, with_id};
@@ -199,6 +199,18 @@ on_every_engine! {
         assert_eq!(told, [1, 2, 3], "its event is told once");
         // The version that it made is known to the next append.
         assert_eq!(log.publish_one(event("bill", "pid-1", "paid")).await.version, Version(2));
+        log.close().await;
+    }
+
+    async fn whoever_fires_schedules_is_told_of_those_of_chains(database: &TestDatabase) {
+        let (mut log, group) = parents(database, 2).await;
+        let mut news = log.commits.pending_schedules().unwrap();
+        let refused = appending(vec![]).schedule(later("no", None, 1_000)).link(Link::AddEid(id("nobody"), name("x")));
+        assert!(is_refused(&log.writer.chain(refused, settles(&group, 1)).await));
+        let effects = appending(vec![child(1)]).schedule(later("s1", None, 1_000));
+        log.writer.chain(effects, settles(&group, 1)).await.unwrap();
+        let told = within("the news", news.next()).await;
+        assert_eq!(told, Some(PendingNews::Pending(Due { at: at(1_000), id: id("s1") })));
         log.close().await;
     }
 
