@@ -143,7 +143,8 @@ on_every_engine! {
         for hour in 0..40 {
             let now = start.plus(hours(hour));
             let (a, b) = within("both", join(first.turn(now), second.turn(now))).await;
-            drop((a.unwrap(), b.unwrap()));
+            a.unwrap();
+            b.unwrap();
         }
         let mut ids: Vec<_> = one.everything().await.into_iter().map(|event| event.id).collect();
         ids.sort_unstable();
