@@ -233,7 +233,7 @@ impl AddArgs {
             (Some(expression), _) => Rule::Cron { expression: expression.clone(), zone: self.zone.clone() },
             (None, Some(every)) => Rule::Every { millis: millis(every) },
             (None, None) => {
-                let at = at(self.when.at).or(self.when.after.map(|span| now.plus(span)));
+                let at = at(self.when.at).or_else(|| self.when.after.map(|span| now.plus(span)));
                 return (at.unwrap_or(now), None);
             }
         };
