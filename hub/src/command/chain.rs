@@ -6,6 +6,7 @@ use proto::message::{Reply, Stored};
 use proto::schedule::Which;
 use proto::{Refusal, Timestamp};
 
+use super::schedule::check_due;
 use super::{Caller, Commands};
 use crate::dispatch::ChainWork;
 
@@ -42,6 +43,9 @@ fn effects(caller: &Caller, chain: Chain, now: Timestamp) -> Result<Effects, Ref
         event.check().map_err(|error| Refusal::Invalid {
             reason: format!("event {} (effect {} of {count}): {error}", event.id, index + 1),
         })?;
+        if let Effect::Schedule(later) = effect {
+            check_due(later.due, now)?;
+        }
     }
     let service = &caller.peer.service;
     let (mut events, mut publishers, mut changes) = (Vec::new(), Vec::new(), Vec::new());
