@@ -11,7 +11,7 @@ use serde_json::Value;
 use spoke::schedule::{
     Recurrence, Rule, ScheduleError, ScheduleKey, ScheduleScope, ScheduleState, Standing, Timing,
 };
-use spoke::{Event, Spoke, Stored};
+use spoke::{Delivery, Event, Failure, Spoke, Stored};
 
 /// Rounds of a race.
 fn rounds(database: &TestDatabase) -> usize {
@@ -152,6 +152,26 @@ on_every_engine! {
         assert_eq!(events.len(), 1_200);
         let ids: Vec<_> = events.iter().map(|event| event.id.to_string()).collect();
         assert_eq!(ids, (0..1_200).map(|n| format!("e{n:04}")).collect::<Vec<_>>(), "in the order of their times");
+        hub.stop().await;
+    }
+
+    async fn what_a_handler_schedules_with_its_ack_is_published_when_it_is_due(database: &TestDatabase) {
+        let hub = TestHub::start(database).await;
+        let spoke = hub.spoke("shop").await;
+        // What is due this soon is on the wheel and read from no table any more.
+        spoke.schedule(now(), reminder("first")).await.unwrap();
+        fired(&spoke, "first").await;
+        let due = now().plus(Duration::from_millis(1_500));
+        let handler = move |mut delivery: Delivery| async move {
+            delivery.schedule(due, None, reminder("later"))?;
+            Ok::<(), Failure>(())
+        };
+        let consumer = spoke.consumer(name("order")).name(name("placed"), handler).start().await.unwrap();
+        spoke.publish(with_id("p", "order", "p", "placed")).await.unwrap();
+        let event = fired(&spoke, "later").await;
+        assert!(event.timestamp >= due);
+        assert_eq!(event.rid, Some(name("p")));
+        within("the consumer's end", consumer.stop()).await.unwrap();
         hub.stop().await;
     }
 

@@ -42,6 +42,8 @@ struct Made {
     events: Vec<Prepared>,
     head: Position,
     versions: Map<Eventlog, Version>,
+    /// Whether an earlier try may have been committed without our hearing of it.
+    in_doubt: bool,
 }
 
 /// A step that can be made.
@@ -74,8 +76,11 @@ impl Task {
             let part = rest.get(..together).unwrap_or(rest);
             let series = part.first().map(|step| &step.series);
             match self.make(&Steps { steps: part, now }).await {
-                Ok(Made { answers: more, events, head, versions }) => {
+                Ok(Made { answers: more, events, head, versions, in_doubt }) => {
                     self.tell_fired(events, head, versions).await;
+                    if in_doubt {
+                        self.telling.schedules.missed();
+                    }
                     for (step, answer) in part.iter().zip(&more) {
                         self.tell_next(step, answer);
                     }
@@ -101,21 +106,16 @@ impl Task {
     }
 
     fn tell_next(&self, step: &SeriesStep, answer: &Stepped) {
-        match (answer, &step.turn) {
-            (Stepped::Made { .. }, Turn::On { next: Some(next), .. }) => {
-                let id = occurrence_id(&step.series, next.at);
-                self.telling.schedules.pending(Due { at: next.due, id });
-            }
-            // An earlier try of this very step may have been committed.
-            (Stepped::Moved, _) => self.telling.schedules.missed(),
-            (Stepped::Made { .. } | Stepped::Failed | Stepped::Refused, _) => {}
+        if let (Stepped::Made { .. }, Turn::On { next: Some(next), .. }) = (answer, &step.turn) {
+            let id = occurrence_id(&step.series, next.at);
+            self.telling.schedules.pending(Due { at: next.due, id });
         }
     }
 }
 
 impl Change for Steps<'_> {
     type Done = Made;
-    async fn make(&self, session: &mut Session, log: &mut Log, _: Moment) -> Result<Made, Trouble> {
+    async fn make(&self, session: &mut Session, log: &mut Log, moment: Moment) -> Result<Made, Trouble> {
         session.lock_head().await?;
         log.refresh(session).await?;
         let (part, ready) = self.weigh(session).await?;
@@ -142,7 +142,7 @@ impl Change for Steps<'_> {
         for (step, verdict) in part.iter().zip(&ready) {
             answers.push(self.conclude(session, step, verdict, &at).await?);
         }
-        Ok(Made { answers, events: verdicts.new, head, versions })
+        Ok(Made { answers, events: verdicts.new, head, versions, in_doubt: moment.in_doubt })
     }
 }
 

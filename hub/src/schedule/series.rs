@@ -64,8 +64,9 @@ pub(super) async fn advance(
                     advanced.fired.extend(fire.iter().map(|occurrence| occurrence.due));
                 }
                 (Stepped::Failed, _) => advanced.failed += 1,
-                (Stepped::Refused, _) => advanced.is_some_left = true,
-                (Stepped::Made { .. } | Stepped::Moved, _) => {}
+                // What is pending in place of it was told by whoever moved it, unless that was another hub.
+                (Stepped::Refused | Stepped::Moved, _) => advanced.is_some_left = true,
+                (Stepped::Made { .. }, _) => {}
             }
         }
     }

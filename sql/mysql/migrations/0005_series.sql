@@ -6,7 +6,7 @@
 -- occurs, occurrence which time of that is pending now, as the row with the id that follows from both. That row has
 -- the series' id in series, and its own time by the rule in occurrence (due is that and its jitter). The
 -- key is the series' alone.
-SET @eventflow_0003 = IF(
+SET @eventflow_0005 = IF(
   (SELECT COUNT(*) FROM information_schema.columns
    WHERE table_schema = DATABASE() AND table_name = 'event_scheduled' AND column_name = 'recurrence') = 0,
   'ALTER TABLE event_scheduled
@@ -16,6 +16,6 @@ SET @eventflow_0003 = IF(
      ADD COLUMN recurrence VARCHAR(2048) NULL',
   'DO 0'
 );
-PREPARE eventflow_0003 FROM @eventflow_0003;
-EXECUTE eventflow_0003;
-DEALLOCATE PREPARE eventflow_0003;
+PREPARE eventflow_0005 FROM @eventflow_0003;
+EXECUTE eventflow_0005;
+DEALLOCATE PREPARE eventflow_0005;
