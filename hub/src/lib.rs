@@ -31,7 +31,7 @@ mod passphrase;
 pub use clock::Clock;
 pub use config::{ConnectionLimits, HubConfig, OutboxPoll};
 pub use data_folder::DataFolderError;
-#[cfg(feature = "simulation")]
+#[cfg(any(test, feature = "simulation"))]
 pub use dispatch::simulation;
 pub use dispatch::{OnStall, Rules};
 pub use error::HubError;

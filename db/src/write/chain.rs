@@ -87,14 +87,6 @@ impl Chain {
         self.effects.changes.is_empty() && (append.expectations.is_empty() || !append.events.is_empty())
     }
 
-    /// What it schedules.
-    fn scheduled(&self) -> impl Iterator<Item = &Planned> {
-        self.effects.changes.iter().filter_map(|change| match change {
-            SideEffect::Schedule(planned) => Some(&**planned),
-            SideEffect::Cancel(_) | SideEffect::Link(_) => None,
-        })
-    }
-
     /// The event that it settles.
     pub(crate) fn settles(&self) -> Option<Position> {
         self.settlement.runs.first().map(|run| run.first)
@@ -156,20 +148,9 @@ pub(crate) struct Alone {
 impl Task {
     /// Commits a chain in a transaction of its own, and tells of its events.
     pub(crate) async fn chain(&mut self, chain: &Chain) -> Result<Vec<Appended>, WriteError> {
-<<<<<<< HEAD
         let made = self.make(chain).await;
         self.tell_schedules(chain, &made);
         match made {
-=======
-        let outcome = self.make(chain).await;
-        match &outcome {
-            Ok(_) => chain.scheduled().for_each(|planned| self.telling.schedules.pending(planned.pending())),
-            // It may have been committed without our hearing of it.
-            Err(Undone::Engine(..)) if chain.scheduled().next().is_some() => self.telling.schedules.missed(),
-            Err(_) => {}
-        }
-        match outcome {
->>>>>>> schedules
             Ok(Alone { appended, events, head, versions }) => {
                 self.log.moved(head, versions);
                 let events = events.into_iter().map(|prepared| prepared.event.into()).collect();

@@ -179,10 +179,7 @@ fn first(recurring: &Recurring, id: &EventId) -> Result<crate::recurrence::Occur
     series.first().ok_or_else(|| invalid("it never occurs; choose a later end".to_owned()))
 }
 
-<<<<<<< HEAD
-=======
 /// Whether a schedule may be due then.
->>>>>>> schedules
 pub(super) fn check_due(due: Timestamp, now: Timestamp) -> Result<(), Refusal> {
     let latest = now.plus(AHEAD_MAX);
     if due <= latest {
