@@ -243,6 +243,11 @@ fn nothing_is_lost_or_doubled_however_often_a_group_changes() {
     }
 }
 
+/// So many tries that what is lost with its member again and again is never given up.
+fn patient() -> SettingsChange {
+    SettingsChange { attempts_max: Some(1_000), ..chosen() }
+}
+
 struct Course {
     scene: Scene,
     state: u64,
@@ -263,6 +268,7 @@ fn pid(position: u64) -> &'static str {
 impl Course {
     fn new(seed: u64) -> Self {
         let mut scene = Scene::new(Order::ByPid);
+        scene.change(Order::ByPid, patient(), &[]);
         scene.join(1, 4);
         let state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         Self {
@@ -288,7 +294,7 @@ impl Course {
             self.step();
             self.turn();
         }
-        self.scene.change(self.order, chosen(), &[]);
+        self.scene.change(self.order, patient(), &[]);
         for _ in 0..1_000 {
             while let Some((position, attempt, member)) = self.out.pop() {
                 let ended = self.scene.answer(member, position, attempt, Verdict::Ack);
@@ -315,7 +321,7 @@ impl Course {
             3..=6 if !self.out.is_empty() => self.answer(),
             7 => {
                 self.order = if self.order == Order::ByPid { Order::None } else { Order::ByPid };
-                self.scene.change(self.order, chosen(), &[]);
+                self.scene.change(self.order, patient(), &[]);
             }
             8 => {
                 let pauses = match self.below(4) {
@@ -324,7 +330,7 @@ impl Course {
                     2 => vec![pause(Some("c"))],
                     _ => Vec::new(),
                 };
-                self.scene.change(self.order, chosen(), &pauses);
+                self.scene.change(self.order, patient(), &pauses);
             }
             9 => {
                 self.scene.desk.gone(ConnectionId(self.members));
