@@ -81,7 +81,9 @@ pub(super) struct Wheel {
     read_at: Timestamp,
     /// When everything is read anew, because something may be pending that is not held.
     anew_at: Option<Timestamp>,
-    failures: u32,
+    /// Reads and firings that have failed in a row.
+    reads_failed: u32,
+    firings_failed: u32,
 }
 
 impl Wheel {
@@ -95,7 +97,8 @@ impl Wheel {
             firing: false,
             read_at: now,
             anew_at: None,
-            failures: 0,
+            reads_failed: 0,
+            firings_failed: 0,
         }
     }
 
@@ -144,7 +147,7 @@ impl Wheel {
     /// A read has found `page`, at most as many as its limit.
     pub(super) fn read(&mut self, page: Vec<Due>, now: Timestamp) {
         let Some(reading) = self.reading.take() else { return };
-        self.failures = 0;
+        self.reads_failed = 0;
         if reading.spoilt {
             self.missed(now);
             return;
@@ -162,7 +165,7 @@ impl Wheel {
     /// A read has failed.
     pub(super) fn read_failed(&mut self, now: Timestamp) {
         self.reading = None;
-        self.read_at = now.plus(self.pause());
+        self.read_at = now.plus(pause(&mut self.reads_failed));
     }
 
     /// What was to be fired has been tried.
@@ -171,12 +174,12 @@ impl Wheel {
         let again = match fired {
             Fired::All => {
                 if self.anew_at.is_none() {
-                    self.failures = 0;
+                    self.firings_failed = 0;
                 }
                 return;
             }
             Fired::SomeLeft => now.plus(AGAIN_MAX),
-            Fired::Unknown => now.plus(self.pause()),
+            Fired::Unknown => now.plus(pause(&mut self.firings_failed)),
         };
         self.anew_at = Some(self.anew_at.map_or(again, |at| at.min(again)));
     }
@@ -236,12 +239,13 @@ impl Wheel {
         let fire = self.held.first().filter(|_| !self.firing).map(|first| first.at);
         [fire, self.read_on_at(), self.anew_at].into_iter().flatten().min().unwrap_or_else(end_of_time)
     }
+}
 
-    fn pause(&mut self) -> Duration {
-        let pause = AGAIN_FIRST.saturating_mul(1 << self.failures.min(10)).min(AGAIN_MAX);
-        self.failures = self.failures.saturating_add(1);
-        pause
-    }
+/// The pause after one more failure.
+fn pause(failures: &mut u32) -> Duration {
+    let pause = AGAIN_FIRST.saturating_mul(1 << (*failures).min(10)).min(AGAIN_MAX);
+    *failures = failures.saturating_add(1);
+    pause
 }
 
 /// After everything that is due at `at` or before: no id is larger than its.
