@@ -171,6 +171,9 @@ on_every_engine! {
             let consumer = member.consumer(name("order")).any(handler.clone()).concurrency(4).start().await.unwrap();
             members.push((member, consumer));
         }
+        // Each cut counts as a loss of what was out, and none of it is to be given up here.
+        let patient = spoke::SettingsChange { attempts_max: Some(1_000), ..Default::default() };
+        shop.set_group(&name("bill"), None, patient).await.unwrap();
         let publishing = publish_orders(&shop, 300);
         let cutting = async {
             for _ in 0..12 {

@@ -64,7 +64,7 @@ pub(crate) struct AddArgs {
     #[arg(long, value_name = "ID")]
     id: Option<EventId>,
     /// The time zone of a cron expression, an IANA name, for example Europe/Stockholm
-    #[arg(long, value_name = "ZONE", default_value = "UTC", requires = "cron")]
+    #[arg(long, value_name = "ZONE", default_value = "UTC", conflicts_with_all = ["at", "after", "every"])]
     zone: ZoneName,
     /// The first moment at which it may recur; intervals are counted from it
     /// [default: now; of an interval, when it has passed once]
@@ -80,10 +80,10 @@ pub(crate) struct AddArgs {
     #[arg(long, value_name = "POLICY", default_value_t, conflicts_with_all = ["at", "after"])]
     misfire: Misfire,
     /// What becomes of local times that a change of the clocks skips: by_rule, skip or fire_after
-    #[arg(long, value_name = "POLICY", default_value_t, requires = "cron")]
+    #[arg(long, value_name = "POLICY", default_value_t, conflicts_with_all = ["at", "after", "every"])]
     skipped: SkippedTime,
     /// What becomes of local times that come twice: by_rule, first, second or twice
-    #[arg(long, value_name = "POLICY", default_value_t, requires = "cron")]
+    #[arg(long, value_name = "POLICY", default_value_t, conflicts_with_all = ["at", "after", "every"])]
     doubled: DoubledTime,
 }
 

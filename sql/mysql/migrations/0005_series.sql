@@ -16,6 +16,6 @@ SET @eventflow_0005 = IF(
      ADD COLUMN recurrence VARCHAR(2048) NULL',
   'DO 0'
 );
-PREPARE eventflow_0005 FROM @eventflow_0003;
+PREPARE eventflow_0005 FROM @eventflow_0005;
 EXECUTE eventflow_0005;
 DEALLOCATE PREPARE eventflow_0005;
