@@ -1,11 +1,12 @@
 //! A spoke for one command, and what its errors mean for the exit code.
 
-use proto::Refusal;
+use proto::access::OPERATOR;
+use proto::{Refusal, ServiceName};
 use spoke::schedule::ScheduleError;
 use spoke::{ConnectError, ListenError, PublishError, RequestError, Spoke, SpokeOptions, WaitError};
 
 use crate::failure::{Failure, Outcome};
-use crate::place::Place;
+use crate::place::{DEFAULT_SERVICE, Place};
 
 /// What the hub's logs call this program.
 const SOFTWARE: &str = concat!("eventflow ", env!("CARGO_PKG_VERSION"));
@@ -28,6 +29,18 @@ pub(crate) fn options(place: &Place) -> Outcome<SpokeOptions> {
 /// A failure that says which file or address was tried.
 pub(crate) async fn connect(place: &Place) -> Outcome<Spoke> {
     Ok(Spoke::connect(options(place)?).await?)
+}
+
+/// Connects as an operator: as the service that was named, or as the one that the hub's own user is.
+///
+/// # Errors
+/// As [`connect`].
+pub(crate) async fn operate(place: &Place) -> Outcome<Spoke> {
+    let mut place = place.clone();
+    if place.service.as_str() == DEFAULT_SERVICE {
+        place.service = ServiceName::parse(OPERATOR).map_err(Failure::failed)?;
+    }
+    connect(&place).await
 }
 
 impl From<ConnectError> for Failure {

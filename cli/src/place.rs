@@ -9,6 +9,9 @@ use proto::ServiceName;
 use crate::failure::{Failure, Outcome};
 use crate::output::Format;
 
+/// The service of commands that are told of none.
+pub(crate) const DEFAULT_SERVICE: &str = "eventflow-cli";
+
 /// Options that every command takes, before or after its name.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Options of every command")]
@@ -34,7 +37,7 @@ pub(crate) struct Place {
         value_name = "NAME",
         env = "EVENTFLOW_SERVICE",
         hide_env_values = true,
-        default_value = "eventflow-cli",
+        default_value = DEFAULT_SERVICE,
         value_parser = ServiceName::parse
     )]
     pub(crate) service: ServiceName,

@@ -20,6 +20,8 @@ mod read;
 mod schedule;
 mod write;
 
+mod access_head;
+mod audit;
 mod certificates;
 mod hubs;
 mod journal;
@@ -27,6 +29,8 @@ mod record;
 
 pub mod doctor;
 
+pub use access_head::AccessHead;
+pub use audit::Audit;
 pub use certificates::{CertificateRow, Certificates, KeyringRow, SealedKey};
 pub use database::Database;
 pub use engine::{Engine, EngineInfo};

@@ -74,6 +74,14 @@ const MIGRATIONS: &[Migration] = &[
             include_str!("../../sql/mysql/migrations/0006_parked.sql"),
         ),
     },
+    Migration {
+        version: 7,
+        name: "0007_access",
+        text: Statement::each(
+            include_str!("../../sql/sqlite/migrations/0007_access.sql"),
+            include_str!("../../sql/mysql/migrations/0007_access.sql"),
+        ),
+    },
 ];
 
 const CREATE: Statement = Statement::each(

@@ -7,6 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use eventflow_proto::admin::AdminReply;
+use eventflow_proto::audit::AuditReply;
+use eventflow_proto::certs::Trust;
 use eventflow_proto::chain::Chained;
 use eventflow_proto::message::{Reply, Request, Welcome};
 use eventflow_proto::parked::{ParkedPage, ParkedReply};
@@ -153,13 +156,18 @@ impl World {
 
     fn hub_wants(&mut self, choices: &mut Choices<'_>) {
         let listener = choices.listener();
-        match choices.way(9) {
+        match choices.way(10) {
             0..=2 => self.reply(choices),
             3 => self.hub.deliver(listener, Attempt(choices.small()), choices.event()),
             4 => self.hub.push(listener, choices.event()),
             5 => self.hub.caught_up(listener, choices.position()),
             6 => self.hub.dropped(listener, choices.refusal()),
             7 => self.hub.deadline(listener, Duration::from_millis(choices.number())),
+            8 => match choices.way(3) {
+                0 => self.hub.trust(Trust { version: choices.number(), roots: vec![vec![0x30]] }),
+                1 => self.hub.renew(Duration::from_millis(choices.number())),
+                _ => self.hub.expelled(choices.text()),
+            },
             _ if choices.way(8) == 0 => {
                 self.hub.go_away(choices.text(), Duration::from_millis(choices.number()))
             }
@@ -198,6 +206,10 @@ impl World {
                 Ok(Reply::Schedule(ScheduleReply::Listed(Vec::new())))
             }
             Request::Schedule(_) => Ok(Reply::Schedule(ScheduleReply::Changed(Standing::Unknown))),
+            Request::Admin(_) => {
+                Ok(Reply::Admin(Box::new(AdminReply::Audit(AuditReply { lines: Vec::new() }))))
+            }
+            Request::Renew { .. } => Err(choices.refusal()),
         };
         self.hub.reply(id, outcome);
     }
@@ -237,7 +249,7 @@ impl World {
             }
             Ok(Some(FromSpoke::Answers(answers))) => assert!(!answers.is_empty()),
             Ok(Some(FromSpoke::Credit { events, .. })) => assert!(events > 0),
-            Ok(Some(FromSpoke::Goodbye) | None) => {}
+            Ok(Some(FromSpoke::Goodbye | FromSpoke::TrustKept(_)) | None) => {}
             Err(violation) => {
                 assert!(self.is_foreign, "an obedient spoke was taken for another: {violation}");
                 self.connect();

@@ -3,6 +3,7 @@
 //! Everything a peer says about an event is checked here, before any lock is taken. Who published
 //! it is never taken from the peer but from its certificate's row.
 
+mod admin;
 mod append;
 mod chain;
 mod inspect;
@@ -20,6 +21,7 @@ use proto::Refusal;
 use proto::message::{Consume, Reply, Request, Subscribe};
 use tokio::sync::Semaphore;
 
+use crate::access::AccessWatch;
 use crate::clock::Clock;
 use crate::dispatch::{ConnectionId, Dispatcher};
 use crate::identity::Peer;
@@ -31,6 +33,8 @@ pub(crate) struct Commands {
     pub(crate) writer: Writer,
     pub(crate) reader: Reader,
     pub(crate) dispatcher: Dispatcher,
+    /// Who may do what.
+    pub(crate) access: AccessWatch,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
     /// Turns of waits to look into the tables.
@@ -53,12 +57,13 @@ impl Commands {
         writer: Writer,
         reader: Reader,
         dispatcher: Dispatcher,
+        access: AccessWatch,
         clock: Clock,
         metrics: Metrics,
     ) -> Self {
         let looks = Arc::new(Semaphore::new(wait::LOOKS_MAX));
         let lists = Arc::new(Semaphore::new(schedule::LISTS_MAX));
-        Self { writer, reader, dispatcher, clock, metrics, looks, lists }
+        Self { writer, reader, dispatcher, access, clock, metrics, looks, lists }
     }
 
     /// Does what `caller` asks for.
@@ -91,6 +96,10 @@ impl Commands {
             Request::Manage(command) => self.manage(&caller, command).await,
             Request::Schedule(request) => self.schedule(&caller, request).await,
             Request::Parked(request) => self.parked(&caller, *request).await,
+            Request::Admin(request) => self.admin(&caller, *request).await,
+            Request::Renew { .. } => {
+                Err(Refusal::Invalid { reason: "this hub cannot renew certificates yet".to_owned() })
+            }
         }
     }
 

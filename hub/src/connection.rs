@@ -18,12 +18,13 @@ use proto::read::Query;
 use proto::session::{FromSpoke, HubSession, HubSessionConfig, Violation};
 use proto::{HubId, Refusal, RequestId};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
+use crate::access::Access;
 use crate::command::{Caller, Commands};
 use crate::dispatch::{ConnectionId, DEADLINES_MAX, Outgoing, PUSHES_MAX};
 use crate::identity::Peer;
@@ -84,6 +85,9 @@ pub(crate) enum Ended {
     /// The peer's protocol versions and ours do not meet.
     #[error("the peer speaks protocol {min} to {max}, this hub {PROTOCOL_VERSION}")]
     Protocol { min: u16, max: u16 },
+    /// The certificate does not count any more.
+    #[error("the peer's certificate does not count any more: {0}")]
+    Expelled(String),
     /// The certificate has ended.
     #[error("the peer's certificate has ended")]
     Expired,
@@ -111,6 +115,10 @@ pub(crate) struct Connection<S> {
     underway: (usize, usize),
     write_by: Instant,
     outbox: mpsc::Receiver<Outgoing>,
+    /// Who may do what, and a signal when that changes.
+    access: watch::Receiver<Access>,
+    /// The version of what is trusted that the peer was told of.
+    trust_told: u64,
     pushes: Vec<Outgoing>,
     running: Running,
     /// Reads that wait for their turn, and those that run.
@@ -135,6 +143,7 @@ enum Happened {
     Written(std::io::Result<Wrote>),
     Time,
     Going,
+    Access,
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
@@ -153,6 +162,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
         let codec = LengthDelimitedCodec::builder().max_frame_length(session.frame_bytes_max()).new_codec();
         let (outgoing, outbox) = mpsc::channel(PUSHES_MAX + DEADLINES_MAX);
         let started = Instant::now();
+        let access = terms.commands.access.subscribe();
         let connection = Self {
             caller: Arc::new(Caller { peer, connection: id, label }),
             session,
@@ -165,6 +175,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
             underway: (0, 0),
             write_by: started,
             outbox,
+            access,
+            trust_told: 0,
             pushes: Vec::with_capacity(PUSHES_PER_TURN),
             running: FuturesUnordered::new(),
             reads: VecDeque::new(),
@@ -222,6 +234,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
                 }
                 Happened::Written(written) => self.written(written),
                 Happened::Time => self.time(),
+                Happened::Access => self.access_changed(),
                 Happened::Going => {
                     told = true;
                     self.session.go_away("the hub is stopping".to_owned(), GO_AWAY_RETRY);
@@ -245,7 +258,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
             frame = self.reader.next(), if reads => Happened::Frame(frame),
             happened = inside(&mut self.running, &mut self.outbox, &mut self.pushes, room) => happened,
             written = write(&mut self.writer, &self.pending, self.sent), if writes => Happened::Written(written),
-            () = self.terms.going.cancelled(), if !told => Happened::Going,
+            happened = outside(&self.terms.going, told, &mut self.access) => happened,
             () = sleep_until(timer) => Happened::Time,
         }
     }
@@ -332,6 +345,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
             }
             // What it asked for before is still answered; `is_finished` tells when.
             FromSpoke::Goodbye => {}
+            // Nobody asks for it yet.
+            FromSpoke::TrustKept(_) => {}
         }
         Ok(())
     }
@@ -355,8 +370,28 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
             keep_alive_ms: u32::try_from(self.terms.keep_alive.as_millis()).unwrap_or(u32::MAX),
         };
         self.session.welcome(welcome, self.now());
+        self.tell_trust();
         self.reader.decoder_mut().set_max_frame_length(self.session.frame_bytes_max());
         Ok(())
+    }
+
+    /// Looks at itself again after something was revoked, granted or replaced.
+    fn access_changed(&mut self) -> Result<(), Ended> {
+        self.access.mark_unchanged();
+        // Before Welcome nothing is said; after it, everything is.
+        if self.trust_told > 0 {
+            self.tell_trust();
+        }
+        Ok(())
+    }
+
+    /// Tells the peer what to trust, if there is something newer than it was told.
+    fn tell_trust(&mut self) {
+        let trust = Arc::clone(&self.access.borrow().trust);
+        if trust.told().version > self.trust_told {
+            self.trust_told = trust.told().version;
+            self.session.trust(trust.told().clone());
+        }
     }
 
     fn answered(&mut self, id: RequestId, outcome: Result<Reply, Refusal>) {
@@ -459,6 +494,16 @@ async fn write<W: AsyncWrite + Unpin>(writer: &mut W, pending: &[u8], sent: usiz
             0 => Err(std::io::ErrorKind::WriteZero.into()),
             bytes => Ok(Wrote::Some(bytes)),
         },
+    }
+}
+
+/// What concerns every connection: the hub stops, or something else counts than before. Cancel safe.
+async fn outside(going: &CancellationToken, told: bool, access: &mut watch::Receiver<Access>) -> Happened {
+    tokio::select! {
+        biased;
+        () = going.cancelled(), if !told => Happened::Going,
+        Ok(()) = access.changed() => Happened::Access,
+        else => std::future::pending().await,
     }
 }
 

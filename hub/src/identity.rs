@@ -122,6 +122,11 @@ impl HubIdentity {
         })
     }
 
+    /// The root that peers trust.
+    pub(crate) fn root(&self) -> &CertificateDer<'static> {
+        &self.root
+    }
+
     /// The TLS settings for the listener; they show the newest leaf by themselves.
     #[must_use]
     pub(crate) fn server_config(&self) -> Arc<ServerConfig> {

@@ -5,6 +5,7 @@
 //! `listener` lets peers in, `connection` speaks with one of them, `command` does what it asks,
 //! `db`'s writer commits, `dispatch` decides who gets what and records what came of it.
 
+mod access;
 mod clock;
 mod config;
 mod error;

@@ -17,6 +17,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::access::{AccessTask, AccessWatch};
 use crate::clock::Clock;
 use crate::command::Commands;
 use crate::config::{HubConfig, OutboxPoll};
@@ -113,6 +114,7 @@ struct Tasks {
     writer: JoinSet<()>,
     dispatcher: DispatchTask,
     schedules: Option<ScheduleTask>,
+    access: AccessTask,
 }
 
 /// The tasks of a running hub and what ends each.
@@ -199,8 +201,12 @@ impl Starting {
             metrics: metrics.clone(),
         };
         let schedules = pending.map(|pending| schedule::start(schedules, pending));
-        let commands = Commands::new(writer, reader, dispatcher, self.clock, metrics);
-        let tasks = Tasks { writer: writing, dispatcher: task, schedules };
+        let (access, access_task): (AccessWatch, _) =
+            AccessTask::start(self.database.clone(), Arc::clone(&self.identity))
+                .await
+                .map_err(HubError::Database)?;
+        let commands = Commands::new(writer, reader, dispatcher, access, self.clock, metrics);
+        let tasks = Tasks { writer: writing, dispatcher: task, schedules, access: access_task };
         self.spawn(listener, health, commands, tasks, writer_stop).await
     }
 
@@ -215,22 +221,7 @@ impl Starting {
         let head = commands.reader.head().await.map_err(crate::refuse::read).map_err(HubError::Database)?;
         let (lease_says, lease_lost) = watch::channel(None);
         let (readiness, ready) = watch::channel(Readiness::Ready);
-        let mut running = Running {
-            writer: tasks.writer,
-            dispatcher: JoinSet::new(),
-            schedules: JoinSet::new(),
-            door: JoinSet::new(),
-            rest: JoinSet::new(),
-            writer_stop,
-            dispatch_stop: CancellationToken::new(),
-            schedules_stop: CancellationToken::new(),
-            closing: CancellationToken::new(),
-            going: CancellationToken::new(),
-            connections_stop: CancellationToken::new(),
-            rest_stop: CancellationToken::new(),
-            lease_lost,
-            readiness,
-        };
+        let mut running = Running::new(tasks.writer, writer_stop, lease_lost, readiness);
         running.dispatcher.spawn(tasks.dispatcher.run(running.dispatch_stop.clone(), self.config.drain));
         if let Some(schedules) = tasks.schedules {
             running.schedules.spawn(schedules.run(running.schedules_stop.clone()));
@@ -238,31 +229,11 @@ impl Starting {
         let (notes, write_notes) = Notes::new(self.database.journal());
         running.rest.spawn(write_notes);
         notes.note(self.hub.as_str(), "hub started");
-        let rest_stop = running.rest_stop.clone();
-        running.rest.spawn(keep_lease(
-            self.database.hubs(),
-            row_of(&self.hub, address_of(&listener)?),
-            lease_says,
-            rest_stop.clone(),
-        ));
-        running.rest.spawn(keep_leaf(Arc::clone(&self.identity), self.clock, rest_stop.clone()));
-        if self.config.local_enrolment {
-            let socket = enrol::listen(&self.folder).map_err(|reason| HubError::Io {
-                what: "opening the enrolment socket failed".to_owned(),
-                reason,
-            })?;
-            let address = address_of(&listener)?.to_string();
-            running.rest.spawn(enrol::serve(
-                socket,
-                Arc::clone(&self.identity),
-                address,
-                self.clock,
-                rest_stop.clone(),
-            ));
-        }
+        running.rest.spawn(tasks.access.run(running.rest_stop.clone()));
+        self.spawn_rest(&mut running, &listener, lease_says)?;
         if let Some(listener) = health {
             let state = HealthState::new(ready, commands.metrics.clone());
-            running.rest.spawn(health::serve(listener, state, rest_stop));
+            running.rest.spawn(health::serve(listener, state, running.rest_stop.clone()));
         }
         if let OutboxPoll::Every(poll) = self.config.outbox {
             let (writer, metrics) = (commands.writer.clone(), commands.metrics.clone());
@@ -275,6 +246,29 @@ impl Starting {
         let door = Door { listener, identity: Arc::clone(&self.identity), terms, limits: self.config.limits };
         running.door.spawn(door.run(running.closing.clone()));
         Ok(running)
+    }
+
+    /// Starts what runs beside everything else until the very end.
+    fn spawn_rest(
+        &self,
+        running: &mut Running,
+        listener: &TcpListener,
+        lease_says: watch::Sender<Option<String>>,
+    ) -> Result<(), HubError> {
+        let rest_stop = running.rest_stop.clone();
+        let row = row_of(&self.hub, address_of(listener)?);
+        running.rest.spawn(keep_lease(self.database.hubs(), row, lease_says, rest_stop.clone()));
+        running.rest.spawn(keep_leaf(Arc::clone(&self.identity), self.clock, rest_stop.clone()));
+        if self.config.local_enrolment {
+            let socket = enrol::listen(&self.folder).map_err(|reason| HubError::Io {
+                what: "opening the enrolment socket failed".to_owned(),
+                reason,
+            })?;
+            let address = address_of(listener)?.to_string();
+            let identity = Arc::clone(&self.identity);
+            running.rest.spawn(enrol::serve(socket, identity, address, self.clock, rest_stop));
+        }
+        Ok(())
     }
 
     /// What every connection is served by.
@@ -294,6 +288,31 @@ impl Starting {
 }
 
 impl Running {
+    /// The writer, and room for the others.
+    fn new(
+        writer: JoinSet<()>,
+        writer_stop: CancellationToken,
+        lease_lost: watch::Receiver<Option<String>>,
+        readiness: watch::Sender<Readiness>,
+    ) -> Self {
+        Self {
+            writer,
+            dispatcher: JoinSet::new(),
+            schedules: JoinSet::new(),
+            door: JoinSet::new(),
+            rest: JoinSet::new(),
+            writer_stop,
+            dispatch_stop: CancellationToken::new(),
+            schedules_stop: CancellationToken::new(),
+            closing: CancellationToken::new(),
+            going: CancellationToken::new(),
+            connections_stop: CancellationToken::new(),
+            rest_stop: CancellationToken::new(),
+            lease_lost,
+            readiness,
+        }
+    }
+
     /// Stops in the order in which things depend on each other.
     async fn stop(mut self, drain: Duration) -> Stopped {
         info!(?drain, "stopping: no new peers, waiting for answers to what is in hand");

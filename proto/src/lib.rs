@@ -12,6 +12,10 @@ pub mod filter;
 pub mod name;
 pub mod number;
 
+pub mod access;
+pub mod admin;
+pub mod audit;
+pub mod certs;
 pub mod chain;
 pub mod enrol;
 pub mod group;
@@ -23,6 +27,7 @@ pub mod recurrence;
 pub mod refusal;
 pub mod report;
 pub mod schedule;
+pub mod token;
 pub mod wire;
 
 pub mod session;

@@ -130,3 +130,10 @@ pub const GROUP_STATUSES_PER_PAGE: usize = 8;
 
 /// Members, and paused processes, that one status lists. Further ones are only counted.
 pub const GROUP_LISTED_MAX: usize = 32;
+
+/// Roots that peers are told to trust at a time: one, and while it is replaced its successor. A message
+/// with more closes the connection.
+pub const TRUSTED_ROOTS_MAX: usize = 8;
+
+/// Bytes of a certificate signing request. A longer one closes the connection.
+pub const REQUEST_CSR_BYTES_MAX: usize = 4_096;

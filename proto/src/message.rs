@@ -6,7 +6,10 @@
 
 use std::sync::Arc;
 
+use crate::admin::{AdminReply, AdminRequest};
+use crate::certs::Trust;
 use crate::chain::{Chain, Chained};
+use crate::enrol::Enrolled;
 use crate::event::{Event, NewEvent};
 use crate::filter::{Expectation, Order, Start, Topic};
 use crate::group::{GroupCommand, GroupStatus};
@@ -54,6 +57,8 @@ pub enum SpokeMessage {
     Pong(u64),
     /// Nothing more will be asked; the hub may close when it has sent what is left.
     Goodbye,
+    /// What is to be trusted is kept, up to this version, and will be there after a restart.
+    TrustKept(u64),
 }
 
 /// Who is calling. Role and service are not said: they come from the certificate.
@@ -121,6 +126,14 @@ pub enum Request {
     Schedule(ScheduleRequest),
     /// Lists parked events or takes them up again. Answered by [`Reply::Parked`].
     Parked(Box<ParkedRequest>),
+    /// Something that only an operator may ask for. Answered by [`Reply::Admin`].
+    Admin(Box<AdminRequest>),
+    /// Asks for a further certificate for the caller, for a new key. Answered by [`Reply::Renewed`]; the
+    /// one in use counts until the new one is used or it ends.
+    Renew {
+        /// A certificate signing request in DER; only its public key is used.
+        csr: Vec<u8>,
+    },
 }
 
 /// A wish to be told of the first event of a process that has one of some names.
@@ -308,6 +321,19 @@ pub enum HubMessage {
         /// So many milliseconds.
         within_ms: u32,
     },
+    /// What is to be trusted from now on. To be kept and answered with [`SpokeMessage::TrustKept`].
+    Trust(Trust),
+    /// The caller's certificate is to be renewed soon, with [`Request::Renew`].
+    Renew {
+        /// Milliseconds over which callers spread their renewals.
+        within_ms: u32,
+    },
+    /// The connection ends, and the certificate that it was made with does not count any more. It may
+    /// also come in place of Welcome.
+    Expelled {
+        /// Why, for people.
+        reason: String,
+    },
 }
 
 /// The hub's answer to Hello.
@@ -359,6 +385,10 @@ pub enum Reply {
     Schedule(ScheduleReply),
     /// Parked events, or what was done about one.
     Parked(ParkedReply),
+    /// What came of an operator's request.
+    Admin(Box<AdminReply>),
+    /// A further certificate.
+    Renewed(Box<Enrolled>),
 }
 
 /// Where an appended event is.

@@ -6,12 +6,20 @@
 // What serves several tests is test code too, which clippy does not see.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "golden/access.rs"]
+mod access;
+#[path = "golden/admin.rs"]
+mod admin;
+#[path = "golden/certs.rs"]
+mod certs;
 #[path = "golden/chains.rs"]
 mod chains;
 #[path = "golden/groups.rs"]
 mod groups;
 #[path = "golden/parked.rs"]
 mod parked;
+#[path = "golden/token.rs"]
+mod token;
 #[path = "golden/values.rs"]
 mod values;
 

@@ -55,6 +55,7 @@ mod options;
 mod spoke;
 mod state;
 
+mod admin;
 mod append;
 mod change;
 mod group;
@@ -103,6 +104,7 @@ pub use subscription::{EventStream, Subscription, Told};
 pub use wait::{PublishAndWait, Wait, WaitError};
 
 /// The words of the protocol that this crate's methods speak in.
+pub use proto::admin::{AdminReply, AdminRequest};
 pub use proto::chain::child_id;
 pub use proto::group::{
     GroupMember, GroupPart, GroupSettings, GroupStatus, MembersFate, OldestUnsettled, ParkPolicy, Pause,

@@ -178,6 +178,8 @@ pub(crate) fn unexpected(reply: Reply) -> AskError {
         Reply::GroupStatus(_) => "GroupStatus",
         Reply::Schedule(_) => "Schedule",
         Reply::Parked(_) => "Parked",
+        Reply::Admin(_) => "Admin",
+        Reply::Renewed(_) => "Renewed",
     };
     AskError::Refused(proto::Refusal::Invalid {
         reason: format!(

@@ -3,13 +3,15 @@
 //! Wishes above a limit that is only a wish (credit, page sizes, reasons) are cut, not refused.
 
 use super::Violation;
+use crate::admin::AdminRequest;
+use crate::certs::CertsRequest;
 use crate::chain::{Chain, Effect};
 use crate::event::NewEvent;
 use crate::filter::{NameFilter, Topic};
 use crate::limits::{
     CPIDS_PER_EVENT_MAX, CREDIT_EVENTS_MAX, EFFECTS_PER_CHAIN_MAX, EIDS_PER_EVENT_MAX, EVENTS_PER_APPEND_MAX,
     METADATA_BYTES_MAX, METADATA_ENTRIES_MAX, NAMES_PER_FILTER_MAX, PAGE_EVENTS_MAX, REASON_CHARS_MAX,
-    RETRY_AFTER_MS_MAX, SCHEDULES_PER_PAGE_MAX, WAIT_MS_MAX,
+    REQUEST_CSR_BYTES_MAX, RETRY_AFTER_MS_MAX, SCHEDULES_PER_PAGE_MAX, WAIT_MS_MAX,
 };
 use crate::message::{Answer, Offer, Request, Verdict};
 use crate::parked::{ParkedAct, ParkedRequest, ParkedSelection};
@@ -47,6 +49,11 @@ pub(super) fn bound_request(request: &mut Request) -> Result<(), Violation> {
             bound_parked(parked);
             Ok(())
         }
+        Request::Admin(request) => {
+            bound_admin(request);
+            Ok(())
+        }
+        Request::Renew { csr } => within("REQUEST_CSR_BYTES_MAX", csr.len(), 1, REQUEST_CSR_BYTES_MAX),
         Request::Leave(_)
         | Request::Link(_)
         | Request::DeleteEvent(_)
@@ -115,6 +122,14 @@ fn bound_query(query: &mut Query) -> Result<(), Violation> {
             *limit = (*limit).min(PAGE_EVENTS_MAX);
             Ok(())
         }
+    }
+}
+
+fn bound_admin(request: &mut AdminRequest) {
+    match request {
+        AdminRequest::Certs(CertsRequest::Revoke { reason, .. }) => cut(reason),
+        AdminRequest::Audit(audit) => audit.limit = audit.limit.clamp(1, PAGE_EVENTS_MAX),
+        AdminRequest::Grants(_) | AdminRequest::Tokens(_) => {}
     }
 }
 

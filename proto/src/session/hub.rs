@@ -16,6 +16,7 @@ use self::outbox::Outbox;
 use super::bounds::{bound_answer, bound_refusal, bound_request, cut, weight, within};
 use super::liveness::Liveness;
 use super::violation::Violation;
+use crate::certs::Trust;
 use crate::chain::Chained;
 use crate::event::Event;
 use crate::limits::{
@@ -63,6 +64,8 @@ pub enum FromSpoke {
     },
     /// Nothing more will be asked. The driver closes when all replies are sent.
     Goodbye,
+    /// The spoke has kept what is trusted, up to this version.
+    TrustKept(u64),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,6 +155,7 @@ impl HubSession {
                 Ok(None)
             }
             SpokeMessage::Pong(_) => Ok(None),
+            SpokeMessage::TrustKept(version) => Ok(Some(FromSpoke::TrustKept(version))),
             SpokeMessage::Goodbye => {
                 self.phase = Phase::Ending;
                 Ok(Some(FromSpoke::Goodbye))
@@ -260,6 +264,24 @@ impl HubSession {
         cut(&mut reason);
         let retry_after_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX);
         self.outbox.push(HubMessage::GoAway { reason, retry_after_ms });
+    }
+
+    /// Says what is to be trusted from now on.
+    pub fn trust(&mut self, trust: Trust) {
+        self.outbox.push(HubMessage::Trust(trust));
+    }
+
+    /// Asks the spoke to renew its certificate, at a moment of its choice within `within`.
+    pub fn renew(&mut self, within: Duration) {
+        let within_ms = u32::try_from(within.as_millis()).unwrap_or(u32::MAX);
+        self.outbox.push(HubMessage::Renew { within_ms });
+    }
+
+    /// Says that the certificate does not count any more. It may be said at any time, also before
+    /// Welcome; the driver closes afterwards.
+    pub fn expelled(&mut self, mut reason: String) {
+        cut(&mut reason);
+        self.outbox.push(HubMessage::Expelled { reason });
     }
 
     // ---- poll: what there is to do now
@@ -399,6 +421,8 @@ impl HubSession {
             | Request::Story(_)
             | Request::Manage(_)
             | Request::Parked(_)
+            | Request::Admin(_)
+            | Request::Renew { .. }
             | Request::Schedule(_) => Purpose::Other,
         };
         let weight = weight(&body);

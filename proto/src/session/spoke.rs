@@ -22,7 +22,9 @@ use super::bounds::bound_answer;
 use super::liveness::Liveness;
 use super::violation::Violation;
 use crate::chain::Chain;
-use crate::limits::{FRAME_BYTES_BEFORE_WELCOME, FRAME_BYTES_MAX, PINGS_WAITING_MAX, SOFTWARE_CHARS_MAX};
+use crate::limits::{
+    FRAME_BYTES_BEFORE_WELCOME, FRAME_BYTES_MAX, PINGS_WAITING_MAX, SOFTWARE_CHARS_MAX, TRUSTED_ROOTS_MAX,
+};
 use crate::message::{Answer, Hello, HubMessage, PROTOCOL_VERSION, Reply, Request, Verdict, Welcome};
 use crate::number::{ListenerId, RequestId};
 use crate::refusal::Refusal;
@@ -124,7 +126,10 @@ impl SpokeSession {
                 return Err(Violation::OutOfTurn { what: "a message", when: "without a connection" });
             }
             Phase::Greeting { .. } => {
-                if !matches!(message, HubMessage::Welcome(_) | HubMessage::GoAway { .. }) {
+                if !matches!(
+                    message,
+                    HubMessage::Welcome(_) | HubMessage::GoAway { .. } | HubMessage::Expelled { .. }
+                ) {
                     return Err(Violation::OutOfTurn { what: "a message", when: "before Welcome" });
                 }
             }
@@ -174,6 +179,21 @@ impl SpokeSession {
                 self.listeners.check_known("Deadline", listener)?;
                 let within = Duration::from_millis(u64::from(within_ms));
                 self.events.push_back(FromHub::Deadline { listener, within });
+                Ok(())
+            }
+            HubMessage::Trust(trust) => {
+                super::bounds::within("TRUSTED_ROOTS_MAX", trust.roots.len(), 1, TRUSTED_ROOTS_MAX)?;
+                self.events.push_back(FromHub::Trust(trust));
+                Ok(())
+            }
+            HubMessage::Renew { within_ms } => {
+                let within = Duration::from_millis(u64::from(within_ms));
+                self.events.push_back(FromHub::Renew { within });
+                Ok(())
+            }
+            HubMessage::Expelled { reason } => {
+                self.close();
+                self.events.push_back(FromHub::Expelled { reason });
                 Ok(())
             }
         }
@@ -277,6 +297,11 @@ impl SpokeSession {
     /// It is said in strides of a quarter of the listener's credit.
     pub fn credit(&mut self, listener: ListenerId, events: u32) {
         self.listeners.credit(listener, events);
+    }
+
+    /// Says that what is trusted is kept, up to `version`.
+    pub fn trust_kept(&mut self, version: u64) {
+        self.outbox.trust_kept(version);
     }
 
     /// Says Goodbye when everything that was asked is answered. Nothing may be asked afterwards.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use eventflow_proto::admin::{AdminReply, AdminRequest};
 use eventflow_proto::chain::{Chained, Effect};
 use eventflow_proto::enrol::{EnrolReply, EnrolRequest, Enrolled};
 use eventflow_proto::group::{GroupCommand, GroupPart, MembersFate};
@@ -17,10 +18,10 @@ use eventflow_proto::schedule::Which;
 use eventflow_proto::{
     Attempt, Cpid, Data, Domain, Eid, Event, EventId, EventName, Expectation, Expected, GroupName, HubId,
     ListenerId, Metadata, NameFilter, NewEvent, Order, ParkPolicy, Pid, Position, Refusal, RequestId,
-    ServiceName, Start, Timestamp, Topic, Version, schedule, wire,
+    ServiceName, Start, Timestamp, Topic, Version, access, certs, schedule, token, wire,
 };
 
-use super::{Golden, golden, groups, parked};
+use super::{Golden, admin, golden, groups, parked};
 
 #[path = "schedules.rs"]
 mod schedules;
@@ -41,6 +42,7 @@ pub(crate) fn all() -> Vec<Golden> {
         groups::all(),
         schedules::all(),
         parked::values(),
+        admin::values(),
     ]
     .into_iter()
     .flatten()
@@ -100,6 +102,15 @@ pub(crate) fn enums() -> Vec<(&'static str, Refuses)> {
         ("UnparkMode", refuses::<UnparkMode>),
         ("ParkedReply", refuses::<ParkedReply>),
         ("Unparked", refuses::<Unparked>),
+        ("AdminRequest", refuses::<AdminRequest>),
+        ("AdminReply", refuses::<AdminReply>),
+        ("GrantRequest", refuses::<access::GrantRequest>),
+        ("GrantReply", refuses::<access::GrantReply>),
+        ("TokenRequest", refuses::<token::TokenRequest>),
+        ("TokenReply", refuses::<token::TokenReply>),
+        ("CertsRequest", refuses::<certs::CertsRequest>),
+        ("CertsReply", refuses::<certs::CertsReply>),
+        ("Holder", refuses::<certs::Holder>),
     ]
 }
 
@@ -119,6 +130,7 @@ fn spoke_messages() -> Vec<Golden> {
         golden("SpokeMessage/Ping", SpokeMessage::Ping(u64::MAX)),
         golden("SpokeMessage/Pong", SpokeMessage::Pong(0)),
         golden("SpokeMessage/Goodbye", SpokeMessage::Goodbye),
+        golden("SpokeMessage/TrustKept", SpokeMessage::TrustKept(3)),
     ]
 }
 
@@ -156,6 +168,8 @@ fn requests() -> Vec<Golden> {
         golden("Request/Wait", Request::Wait(wait)),
         golden("Request/Manage", Request::Manage(groups::command())),
         golden("Request/Parked", Request::Parked(Box::new(parked::history()))),
+        golden("Request/Admin", Request::Admin(Box::new(AdminRequest::Audit(admin::audit())))),
+        golden("Request/Renew", Request::Renew { csr: vec![0x30, 0] }),
     ]
 }
 
@@ -234,6 +248,9 @@ fn hub_messages() -> Vec<Golden> {
         golden("HubMessage/Pong", HubMessage::Pong(251)),
         golden("HubMessage/GoAway", HubMessage::GoAway { reason: "update".into(), retry_after_ms: 65_536 }),
         golden("HubMessage/Deadline", HubMessage::Deadline { listener, within_ms: 60_000 }),
+        golden("HubMessage/Trust", HubMessage::Trust(admin::trust())),
+        golden("HubMessage/Renew", HubMessage::Renew { within_ms: 30_000 }),
+        golden("HubMessage/Expelled", HubMessage::Expelled { reason: "key stolen".into() }),
     ]
 }
 
@@ -251,6 +268,8 @@ fn replies() -> Vec<Golden> {
         golden("Reply/Waited", Reply::Waited(Some(Arc::new(event())))),
         golden("Reply/GroupStatus", Reply::GroupStatus(vec![groups::status()])),
         golden("Reply/Parked", Reply::Parked(parked::page())),
+        golden("Reply/Admin", Reply::Admin(Box::new(AdminReply::Audit(admin::lines())))),
+        golden("Reply/Renewed", Reply::Renewed(Box::new(enrolled()))),
         golden("Stored/Now", Stored::Now),
         golden("Stored/Before", Stored::Before),
         golden("Page/Events", events),
@@ -299,16 +318,19 @@ fn reports() -> Vec<Golden> {
     ]
 }
 
-fn enrolment() -> Vec<Golden> {
-    let enrolled = Enrolled {
+fn enrolled() -> Enrolled {
+    Enrolled {
         chain: vec![vec![0x30, 1], vec![0x30, 2]],
         roots: vec![vec![0x30, 3]],
         hubs: vec!["localhost:4713".into()],
         not_after_ms: 1_760_000_000_000,
-    };
+    }
+}
+
+fn enrolment() -> Vec<Golden> {
     vec![
         golden("EnrolRequest", EnrolRequest { service: service(), csr: vec![0x30, 0] }),
-        golden("EnrolReply/Issued", EnrolReply::Issued(enrolled)),
+        golden("EnrolReply/Issued", EnrolReply::Issued(enrolled())),
         golden("EnrolReply/Refused", EnrolReply::Refused(Refusal::Stopping)),
     ]
 }

@@ -197,7 +197,12 @@ impl App {
                 let seen = &self.subscriptions[&listener];
                 assert_eq!(Some(position), seen.through, "caught up over a gap");
             }
-            FromHub::Lagged { .. } | FromHub::GoAway { .. } | FromHub::Deadline { .. } => {}
+            FromHub::Lagged { .. }
+            | FromHub::GoAway { .. }
+            | FromHub::Deadline { .. }
+            | FromHub::Trust(_)
+            | FromHub::Renew { .. }
+            | FromHub::Expelled { .. } => {}
         }
     }
 

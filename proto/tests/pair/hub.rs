@@ -64,7 +64,7 @@ impl HubEnd {
                     member.credit += events as usize;
                 }
             }
-            Some(FromSpoke::Goodbye) | None => {}
+            Some(FromSpoke::Goodbye | FromSpoke::TrustKept(_)) | None => {}
         }
         Ok(())
     }

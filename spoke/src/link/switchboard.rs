@@ -98,6 +98,11 @@ impl Switchboard {
             match self.session.poll_event()? {
                 FromHub::Welcome { welcome, .. } => return Some(News::Welcome(welcome)),
                 FromHub::GoAway { reason, retry_after } => return Some(News::GoAway { reason, retry_after }),
+                FromHub::Expelled { reason } => {
+                    return Some(News::GoAway { reason, retry_after: Duration::ZERO });
+                }
+                // Nothing is done about it yet.
+                FromHub::Trust(_) | FromHub::Renew { .. } => {}
                 FromHub::Lost { key } => self.chains.lost(key),
                 FromHub::Answered { key, outcome } => {
                     let Some(outcome) = self.chains.answered(key, outcome) else { continue };

@@ -191,7 +191,7 @@ impl Hub {
                 let group = self.consumers.get(&member).copied().flatten();
                 self.desk.credit(member, group, events);
             }
-            Some(FromSpoke::Goodbye) | None => {}
+            Some(FromSpoke::Goodbye | FromSpoke::TrustKept(_)) | None => {}
         }
         Ok(true)
     }

@@ -285,6 +285,9 @@ impl Spoke {
             FromHub::Welcome { .. }
             | FromHub::Lagged { .. }
             | FromHub::GoAway { .. }
+            | FromHub::Trust(_)
+            | FromHub::Renew { .. }
+            | FromHub::Expelled { .. }
             | FromHub::Deadline { .. } => Ok(()),
         }
     }

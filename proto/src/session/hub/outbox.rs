@@ -88,7 +88,10 @@ fn instead(message: HubMessage, reason: String) -> HubMessage {
         | HubMessage::Ping(_)
         | HubMessage::Pong(_)
         | HubMessage::GoAway { .. }
-        | HubMessage::Deadline { .. } => message,
+        | HubMessage::Deadline { .. }
+        | HubMessage::Trust(_)
+        | HubMessage::Renew { .. }
+        | HubMessage::Expelled { .. } => message,
     }
 }
 
@@ -107,6 +110,8 @@ fn weight(message: &HubMessage) -> usize {
                 Reply::Story(story) => story.deliveries.len() * SMALL,
                 Reply::Waited(event) => event.as_ref().map_or(0, |event| event.weight()),
                 Reply::Parked(parked) => parked.weight(),
+                Reply::Admin(admin) => admin.weight(),
+                Reply::Renewed(renewed) => renewed.chain.iter().chain(&renewed.roots).map(Vec::len).sum(),
                 Reply::Appended(appended) | Reply::Chained(Chained::Committed(appended)) => {
                     appended.len() * size_of::<crate::message::Appended>()
                 }
@@ -126,6 +131,9 @@ fn weight(message: &HubMessage) -> usize {
             | HubMessage::Ping(_)
             | HubMessage::Pong(_)
             | HubMessage::GoAway { .. }
-            | HubMessage::Deadline { .. } => 0,
+            | HubMessage::Deadline { .. }
+            | HubMessage::Renew { .. }
+            | HubMessage::Expelled { .. } => 0,
+            HubMessage::Trust(trust) => trust.roots.iter().map(Vec::len).sum(),
         }
 }

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::listeners::Listeners;
+use crate::admin::{AdminReply, AdminRequest};
 use crate::chain::{Chain, Chained};
 use crate::event::NewEvent;
 use crate::limits::{
@@ -363,12 +364,27 @@ fn fits(request: &Request, reply: &Reply) -> bool {
         Request::Story(_) => matches!(reply, Reply::Story(_)),
         Request::Wait(_) => matches!(reply, Reply::Waited(_)),
         Request::Parked(_) => matches!(reply, Reply::Parked(_)),
+        Request::Admin(request) => match reply {
+            Reply::Admin(reply) => fits_admin(request, reply),
+            _ => false,
+        },
+        Request::Renew { .. } => matches!(reply, Reply::Renewed(_)),
         Request::Chain(chain) => fits_chain(chain.appends(), reply),
         Request::Manage(_) => matches!(reply, Reply::GroupStatus(_)),
         Request::Schedule(request) => match reply {
             Reply::Schedule(reply) => fits_schedule(request, reply),
             _ => false,
         },
+    }
+}
+
+/// Whether an operator's request was answered by a reply of its kind.
+fn fits_admin(request: &AdminRequest, reply: &AdminReply) -> bool {
+    match request {
+        AdminRequest::Grants(_) => matches!(reply, AdminReply::Grants(_)),
+        AdminRequest::Tokens(_) => matches!(reply, AdminReply::Tokens(_)),
+        AdminRequest::Certs(_) => matches!(reply, AdminReply::Certs(_)),
+        AdminRequest::Audit(_) => matches!(reply, AdminReply::Audit(_)),
     }
 }
 

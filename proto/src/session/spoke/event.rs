@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::RequestKey;
+use crate::certs::Trust;
 use crate::event::Event;
 use crate::filter::{Order, Start, Topic};
 use crate::message::{Consume, Reply, Request, Scope, Subscribe, Welcome};
@@ -154,5 +155,18 @@ pub enum FromHub {
         reason: String,
         /// How long to wait before that.
         retry_after: Duration,
+    },
+    /// What is to be trusted from now on; say that it is kept with
+    /// [`super::SpokeSession::trust_kept`].
+    Trust(Trust),
+    /// The certificate is to be renewed, at a moment of choice within this span.
+    Renew {
+        /// The span.
+        within: Duration,
+    },
+    /// The hub ends the link, and the certificate does not count any more.
+    Expelled {
+        /// Why, for people.
+        reason: String,
     },
 }

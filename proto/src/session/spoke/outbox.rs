@@ -13,6 +13,7 @@ pub(super) struct Outbox {
     pongs: VecDeque<u64>,
     ping: Option<u64>,
     answers: Vec<Answer>,
+    trust_kept: Option<u64>,
     goodbye: Goodbye,
 }
 
@@ -32,6 +33,7 @@ impl Outbox {
         self.pongs.clear();
         self.ping = None;
         self.answers.clear();
+        self.trust_kept = None;
         if self.goodbye == Goodbye::Said {
             self.goodbye = Goodbye::Meant;
         }
@@ -57,6 +59,10 @@ impl Outbox {
         self.answers.push(answer);
     }
 
+    pub(super) fn trust_kept(&mut self, version: u64) {
+        self.trust_kept = Some(version);
+    }
+
     pub(super) fn goodbye(&mut self) {
         if self.goodbye == Goodbye::NotMeant {
             self.goodbye = Goodbye::Meant;
@@ -71,7 +77,10 @@ impl Outbox {
         if let Some(number) = self.pongs.pop_front() {
             return say(&SpokeMessage::Pong(number), buffer);
         }
-        self.ping.take().is_some_and(|number| say(&SpokeMessage::Ping(number), buffer))
+        if let Some(number) = self.ping.take() {
+            return say(&SpokeMessage::Ping(number), buffer);
+        }
+        self.trust_kept.take().is_some_and(|version| say(&SpokeMessage::TrustKept(version), buffer))
     }
 
     /// As many answers as one message may hold.

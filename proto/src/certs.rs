@@ -1,0 +1,59 @@
+//! Certificates on the wire: what peers trust, which certificates do not count any more, and how
+//! authorities are replaced.
+
+use crate::number::Timestamp;
+
+/// What peers are to trust.
+#[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub struct Trust {
+    /// Larger for every later one.
+    pub version: u64,
+    /// The roots, in DER: at most [`crate::limits::TRUSTED_ROOTS_MAX`].
+    pub roots: Vec<Vec<u8>>,
+}
+
+/// Whose certificates are not to count any more.
+#[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub enum Holder {
+    /// A spoke, by service and instance with a `/` between. It may enrol again.
+    Spoke(String),
+    /// All spokes of a service, those that enrol later not included.
+    Service(String),
+    /// Everything that an issuing certificate has signed, by the issuer's id.
+    Issuer(String),
+    /// One certificate, by the SHA-256 of its DER bytes.
+    Fingerprint([u8; 32]),
+}
+
+/// Something about certificates.
+#[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub enum CertsRequest {
+    /// Revokes certificates. Answered by [`CertsReply::Revoked`].
+    Revoke {
+        /// Whose.
+        holder: Holder,
+        /// Why, for people and for the holders; cut to [`crate::limits::REASON_CHARS_MAX`].
+        reason: String,
+    },
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub enum CertsReply {
+    /// What counted before and does not any more.
+    Revoked {
+        /// So many certificates.
+        certificates: u64,
+        /// Since when.
+        at: Timestamp,
+    },
+}
+
+impl CertsReply {
+    /// Bytes that it holds, roughly.
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            Self::Revoked { .. } => 0,
+        }
+    }
+}

@@ -1,0 +1,3 @@
+UPDATE access_head
+SET trust = trust + 1
+WHERE id = 1

@@ -1,0 +1,3 @@
+SELECT grants, revocations, trust
+FROM access_head
+WHERE id = 1
