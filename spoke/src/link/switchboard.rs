@@ -98,7 +98,7 @@ impl Switchboard {
             match self.session.poll_event()? {
                 FromHub::Welcome { welcome, .. } => return Some(News::Welcome(welcome)),
                 FromHub::GoAway { reason, retry_after } => return Some(News::GoAway { reason, retry_after }),
-                FromHub::Expelled { reason } => {
+                FromHub::Expelled { reason, .. } => {
                     return Some(News::GoAway { reason, retry_after: Duration::ZERO });
                 }
                 // Nothing is done about it yet.
