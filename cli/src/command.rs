@@ -1,6 +1,8 @@
 //! Every command: its name, its options, and where it is done.
 
 mod append;
+mod audit;
+mod certs;
 mod change;
 mod consume;
 mod database;
@@ -26,9 +28,10 @@ use crate::output::Output;
 use crate::place::Place;
 
 use append::{AppendArgs, Offered};
+use audit::AuditArgs;
+use certs::CertsArgs;
 use change::{DeleteArgs, LinkArgs};
 use consume::ConsumeArgs;
-use database::CertsArgs;
 use follow::{SubscribeArgs, TailArgs};
 use groups::GroupsArgs;
 use outbox::OutboxArgs;
@@ -101,6 +104,8 @@ pub(crate) enum Command {
     /// Certificates
     #[command(subcommand)]
     Certs(CertsArgs),
+    /// Who has done what: enrolled, issued, revoked, granted, replayed, discarded, deleted
+    Audit(AuditArgs),
 }
 
 impl Command {
@@ -131,7 +136,8 @@ impl Command {
             Self::Migrate => database::migrate(place, output).await,
             Self::Doctor => database::doctor(place, output).await,
             Self::Bench(args) => bench::run(args, place, output).await,
-            Self::Certs(args) => database::certs(&args, place, output).await,
+            Self::Certs(args) => certs::run(args, place, output).await,
+            Self::Audit(args) => audit::run(args, place, output).await,
         }
     }
 }

@@ -59,6 +59,8 @@ pub struct CertificateRow {
     pub version: u32,
     /// When it was revoked.
     pub revoked: Option<Timestamp>,
+    /// Why it was revoked, as the operator said.
+    pub reason: Option<String>,
 }
 
 /// A private key under a data key.
@@ -300,6 +302,7 @@ fn certificate_row(row: &Row) -> Result<CertificateRow, RowError> {
         not_after: row.timestamp(11)?,
         version: row.small(0)?,
         revoked: row.timestamp_or_null(12)?,
+        reason: row.text_or_null(13)?,
     })
 }
 

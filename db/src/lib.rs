@@ -26,6 +26,7 @@ mod certificates;
 mod hubs;
 mod journal;
 mod record;
+mod revocations;
 
 pub mod doctor;
 
@@ -44,6 +45,7 @@ pub use read::{
     SettledRun, StoredStory, Wanted,
 };
 pub use record::RecordError;
+pub use revocations::{Holder, REVOCATIONS_PER_PAGE, REVOKED_LISTED_MAX, Revocation, Revocations, Revoked};
 pub use schedule::{
     Cancelled, Due, Occurrence, Schedule, ScheduleState, ScheduleWish, Scheduled, SeriesState, SeriesStep,
     SeriesWish, Shot, Stepped, Turn, Which,

@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 
 use crate::access::{AccessTask, AccessWatch};
 use crate::clock::Clock;
-use crate::command::Commands;
+use crate::command::{Commands, Sources};
 use crate::config::{HubConfig, OutboxPoll};
 use crate::connection::Terms;
 use crate::data_folder::DataFolder;
@@ -202,10 +202,19 @@ impl Starting {
         };
         let schedules = pending.map(|pending| schedule::start(schedules, pending));
         let (access, access_task): (AccessWatch, _) =
-            AccessTask::start(self.database.clone(), Arc::clone(&self.identity))
+            AccessTask::start(self.database.clone(), Arc::clone(&self.identity), self.clock)
                 .await
                 .map_err(HubError::Database)?;
-        let commands = Commands::new(writer, reader, dispatcher, access, self.clock, metrics);
+        let commands = Commands::new(Sources {
+            writer,
+            reader,
+            dispatcher,
+            access,
+            database: self.database.clone(),
+            identity: Arc::clone(&self.identity),
+            clock: self.clock,
+            metrics,
+        });
         let tasks = Tasks { writer: writing, dispatcher: task, schedules, access: access_task };
         self.spawn(listener, health, commands, tasks, writer_stop).await
     }

@@ -3,8 +3,6 @@
 use proto::Refusal;
 use proto::access::{GrantReply, GrantRequest};
 use proto::admin::{AdminReply, AdminRequest};
-use proto::audit::{AuditReply, AuditRequest};
-use proto::certs::{CertsReply, CertsRequest};
 use proto::message::Reply;
 use proto::token::{TokenReply, TokenRequest};
 
@@ -27,14 +25,6 @@ impl Commands {
 
     async fn tokens(&self, _caller: &Caller, _request: TokenRequest) -> Result<TokenReply, Refusal> {
         Err(not_yet("tokens"))
-    }
-
-    async fn certs(&self, _caller: &Caller, _request: CertsRequest) -> Result<CertsReply, Refusal> {
-        Err(not_yet("certificates"))
-    }
-
-    async fn audit(&self, _request: AuditRequest) -> Result<AuditReply, Refusal> {
-        Err(not_yet("the audit"))
     }
 }
 

@@ -132,6 +132,12 @@ impl Vault {
         self.certificates.revoke(id, now).await.map(|_| ()).map_err(unavailable("replaced"))
     }
 
+    /// The authority of an active row; `None` if there is no such row, or none with a key.
+    pub(super) async fn stored_authority(&self, id: &str) -> Result<Option<Authority>, IdentityError> {
+        let row = found(self.certificates.active(id).await).map_err(unavailable("read"))?;
+        row.filter(|row| row.key.is_some()).map(|row| chain::authority(row, &self.dek)).transpose()
+    }
+
     async fn authority(&self, id: &'static str) -> Result<Option<Authority>, IdentityError> {
         let row = found(self.certificates.active(id).await).map_err(unavailable("read"))?;
         row.map(|row| chain::authority(row, &self.dek)).transpose()
