@@ -9,6 +9,7 @@ mod database;
 mod exec;
 mod follow;
 mod groups;
+mod keyring;
 mod outbox;
 mod parked;
 mod read;
@@ -34,6 +35,7 @@ use change::{DeleteArgs, LinkArgs};
 use consume::ConsumeArgs;
 use follow::{SubscribeArgs, TailArgs};
 use groups::GroupsArgs;
+use keyring::KeyringArgs;
 use outbox::OutboxArgs;
 use parked::ParkedArgs;
 use read::{ListArgs, LogArgs, StateArgs};
@@ -104,6 +106,9 @@ pub(crate) enum Command {
     /// Certificates
     #[command(subcommand)]
     Certs(CertsArgs),
+    /// The passphrase under which private keys are sealed
+    #[command(subcommand)]
+    Keyring(KeyringArgs),
     /// Who has done what: enrolled, issued, revoked, granted, replayed, discarded, deleted
     Audit(AuditArgs),
 }
@@ -137,6 +142,7 @@ impl Command {
             Self::Doctor => database::doctor(place, output).await,
             Self::Bench(args) => bench::run(args, place, output).await,
             Self::Certs(args) => certs::run(args, place, output).await,
+            Self::Keyring(args) => keyring::run(args, place, output).await,
             Self::Audit(args) => audit::run(args, place, output).await,
         }
     }

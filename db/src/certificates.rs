@@ -10,6 +10,7 @@ use sqlx::Error;
 
 use crate::database::Database;
 use crate::failure::{self, Failure};
+use crate::keyrings::Keyrings;
 use crate::record::RecordError;
 use crate::row::{Row, RowError};
 use crate::statement::{Statement, Value};
@@ -114,6 +115,12 @@ impl Database {
 }
 
 impl Certificates {
+    /// The keyrings of the same database.
+    #[must_use]
+    pub fn keyrings(&self) -> Keyrings {
+        self.database.keyrings()
+    }
+
     /// Stores an active certificate. `false`: its id has an active one already, and nothing changed.
     ///
     /// # Errors
@@ -236,19 +243,7 @@ impl Certificates {
     /// # Errors
     /// [`RecordError::Unavailable`]; asking again is safe.
     pub async fn persist_keyring(&self, keyring: &KeyringRow) -> Result<bool, RecordError> {
-        let values = [
-            Value::Text(&keyring.kek_id),
-            Value::Text(&keyring.kdf),
-            Value::Integer(i64::from(keyring.memory_kib)),
-            Value::Integer(i64::from(keyring.passes)),
-            Value::Integer(i64::from(keyring.lanes)),
-            Value::Bytes(&keyring.salt),
-            Value::Text(&keyring.dek_id),
-            Value::Bytes(&keyring.wrapped),
-            Value::Bytes(&keyring.nonce),
-            Value::Integer(keyring.created.millis()),
-        ];
-        self.insert(&KEYRING_INSERT, &values).await
+        self.insert(&KEYRING_INSERT, &insert_values(keyring)).await
     }
 
     /// Inserts one row; `false`: one of its keys is taken.
@@ -266,6 +261,22 @@ impl Certificates {
         transaction.commit().await?;
         Ok(matched)
     }
+}
+
+/// The values of a keyring's row.
+pub(crate) fn insert_values(keyring: &KeyringRow) -> [Value<'_>; 10] {
+    [
+        Value::Text(&keyring.kek_id),
+        Value::Text(&keyring.kdf),
+        Value::Integer(i64::from(keyring.memory_kib)),
+        Value::Integer(i64::from(keyring.passes)),
+        Value::Integer(i64::from(keyring.lanes)),
+        Value::Bytes(&keyring.salt),
+        Value::Text(&keyring.dek_id),
+        Value::Bytes(&keyring.wrapped),
+        Value::Bytes(&keyring.nonce),
+        Value::Integer(keyring.created.millis()),
+    ]
 }
 
 fn is_passing(error: &Error) -> bool {
@@ -306,7 +317,7 @@ fn certificate_row(row: &Row) -> Result<CertificateRow, RowError> {
     })
 }
 
-fn keyring_row(row: &Row) -> Result<KeyringRow, RowError> {
+pub(crate) fn keyring_row(row: &Row) -> Result<KeyringRow, RowError> {
     Ok(KeyringRow {
         kek_id: row.text(0)?,
         kdf: row.text(1)?,

@@ -24,6 +24,7 @@ mod lists;
 
 pub(crate) use error::AuthError;
 pub use error::IdentityError;
+pub(crate) use keys::{blocking, keyring_row, open_any};
 
 use chain::SPOKE_ISSUER;
 use keys::Vault;

@@ -78,7 +78,7 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<Stopped, HubError> {
     let folder = DataFolder::open(&config.data)?;
-    let passphrase = passphrase::passphrase(&config.passphrase, &folder)?;
+    let passphrase = passphrase::passphrase(&config.passphrase, &config.data)?;
     let hub = folder.hub_id(&config.name)?;
     let listener = listen(&config.listen, "spokes", "--listen").await?;
     let health = match &config.health {

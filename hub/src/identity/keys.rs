@@ -30,28 +30,25 @@ impl Vault {
         now: Timestamp,
         cost: KdfCost,
     ) -> Result<Self, IdentityError> {
-        let stored = certificates.keyring_active().await.map_err(unavailable("read"))?;
-        let stored = match stored {
-            Some(stored) => stored,
-            None => {
-                if certificates.any().await.map_err(unavailable("read"))? {
-                    return Err(IdentityError::KeyringMissing);
-                }
-                let (keyring, dek) = blocking({
-                    let passphrase = passphrase.clone();
-                    move || seal::new_keyring(&passphrase, cost)
-                })
-                .await?;
-                let row = keyring_row(keyring, now);
-                if certificates.persist_keyring(&row).await.map_err(unavailable("stored"))? {
-                    tracing::info!(kek_id = %row.kek_id, "a keyring was made");
-                    return Ok(Self { certificates, dek });
-                }
-                let theirs = certificates.keyring_active().await.map_err(unavailable("read"))?;
-                theirs.ok_or(IdentityError::KeyringMissing)?
+        let keyrings = certificates.keyrings();
+        let mut stored = keyrings.openable().await.map_err(unavailable("read"))?;
+        if stored.is_empty() {
+            if certificates.any().await.map_err(unavailable("read"))? {
+                return Err(IdentityError::KeyringMissing);
             }
-        };
-        let dek = open(stored, passphrase).await?;
+            let (keyring, dek) = blocking({
+                let passphrase = passphrase.clone();
+                move || seal::new_keyring(&passphrase, cost)
+            })
+            .await?;
+            let row = keyring_row(keyring, now);
+            if certificates.persist_keyring(&row).await.map_err(unavailable("stored"))? {
+                tracing::info!(kek_id = %row.kek_id, "a keyring was made");
+                return Ok(Self { certificates, dek });
+            }
+            stored = keyrings.openable().await.map_err(unavailable("read"))?;
+        }
+        let (_, dek) = open_any(stored, passphrase).await?;
         Ok(Self { certificates, dek })
     }
 
@@ -157,6 +154,23 @@ fn unavailable<E: Display>(doing: &'static str) -> impl FnOnce(E) -> IdentityErr
     move |error| IdentityError::Unavailable { doing, reason: error.to_string() }
 }
 
+/// The first keyring that opens, and its data key: hubs may still have a former passphrase. The error
+/// is about the first of them, the active one.
+pub(crate) async fn open_any(
+    stored: Vec<KeyringRow>,
+    passphrase: &Passphrase,
+) -> Result<(String, Dek), IdentityError> {
+    let mut first = None;
+    for row in stored {
+        let kek_id = row.kek_id.clone();
+        match open(row, passphrase).await {
+            Ok(dek) => return Ok((kek_id, dek)),
+            Err(error) => first = first.or(Some(error)),
+        }
+    }
+    Err(first.unwrap_or(IdentityError::KeyringMissing))
+}
+
 async fn open(row: KeyringRow, passphrase: &Passphrase) -> Result<Dek, IdentityError> {
     let (kek_id, created) = (row.kek_id.clone(), row.created);
     let keyring = Keyring {
@@ -178,7 +192,7 @@ async fn open(row: KeyringRow, passphrase: &Passphrase) -> Result<Dek, IdentityE
 }
 
 /// Deriving a key takes a good part of a second and must not hold up other tasks.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, SealError> + Send + 'static,
 ) -> Result<T, IdentityError> {
     match tokio::task::spawn_blocking(work).await {
@@ -187,7 +201,7 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
-fn keyring_row(keyring: Keyring, created: Timestamp) -> KeyringRow {
+pub(crate) fn keyring_row(keyring: Keyring, created: Timestamp) -> KeyringRow {
     KeyringRow {
         kek_id: keyring.kek_id,
         kdf: keyring.kdf,
