@@ -255,4 +255,6 @@ fn before(at: Timestamp, span: Duration) -> Timestamp {
 }
 
 #[cfg(test)]
+mod tampering;
+#[cfg(test)]
 pub(crate) mod tests;

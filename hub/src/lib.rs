@@ -29,6 +29,7 @@ mod keyring;
 mod metrics;
 mod outbox;
 mod passphrase;
+mod quiet;
 
 pub use clock::Clock;
 pub use config::{ConnectionLimits, HubConfig, OutboxPoll};

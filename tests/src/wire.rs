@@ -56,6 +56,12 @@ impl Credentials {
         client_config(&other.roots, self.chain.clone(), &self.key).unwrap()
     }
 
+    /// TLS settings of somebody who shows another certificate and believes the same hub.
+    #[must_use]
+    pub fn with(&self, chain: Vec<CertificateDer<'static>>, key: &SecretKey) -> ClientConfig {
+        client_config(&self.roots, chain, key).unwrap()
+    }
+
     /// TLS settings that show no certificate.
     #[must_use]
     pub fn anonymous(&self) -> ClientConfig {

@@ -7,6 +7,7 @@
 
 mod ceiling;
 mod commits;
+mod handshakes;
 mod latency;
 mod load;
 mod process;
@@ -60,6 +61,10 @@ pub(crate) struct BenchArgs {
     /// due, and how late it fires 10,000 within 10 s and --rate a second
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     schedules: Option<u64>,
+    /// Measure handshakes in place of all that: how many one processor does, and what 500 new connections a
+    /// second beside 500 half-open ones cost a spoke that publishes --rate events a second
+    #[arg(long, conflicts_with = "schedules")]
+    handshakes: bool,
 }
 
 const AFTER_HELP: &str = "\
@@ -125,6 +130,15 @@ pub(crate) async fn run(args: BenchArgs, place: &Place, output: &mut Output) -> 
         let progress = progress::bar(None);
         progress.enable_steady_tick(Duration::from_millis(200));
         let found = schedules::measure(&plan, |what| progress.set_message(what)).await;
+        progress.finish_and_clear();
+        return output.show(&found?);
+    }
+    if args.handshakes {
+        let (rate, lasting) = (args.rate, args.lasting);
+        let plan = handshakes::Plan { rate, lasting, database: url, folder: folder.path() };
+        let progress = progress::bar(None);
+        progress.enable_steady_tick(Duration::from_millis(200));
+        let found = handshakes::measure(&plan, |what| progress.set_message(what)).await;
         progress.finish_and_clear();
         return output.show(&found?);
     }

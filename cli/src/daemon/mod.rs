@@ -5,6 +5,7 @@
 
 mod args;
 mod choice;
+mod memory;
 
 use clap::ArgMatches;
 use hub::Ready;
@@ -44,6 +45,7 @@ pub(crate) async fn run(args: HubArgs, matches: &ArgMatches, place: &Place, outp
         return output.table(&settings.chosen, "there are no settings");
     }
     logs::start(&settings.log, settings.log_format)?;
+    memory::keep_private();
     let mut tasks = JoinSet::new();
     let stop = stop::on_signal(&mut tasks)?;
     let (ready, started) = oneshot::channel::<Ready>();
