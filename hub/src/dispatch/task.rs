@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use db::{
-    ChangedGroup, Commits, Committed, GroupId, Matching, OrphanRun, Reader, Settlements, Swept, Unpark, Wanted,
-    WriteError, Writer,
+    ChangedGroup, Commits, Committed, GroupId, Matching, OrphanRun, Reader, Settlements, Swept, Unpark,
+    Wanted, WriteError, Writer,
 };
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};

@@ -16,6 +16,9 @@ impl World {
     /// Nothing goes wrong any more: everything that is owed comes, and then everything is settled.
     pub(super) fn calm(&mut self) -> Result<(), Broken> {
         self.note(|| "calm".to_owned());
+        if self.hub.as_ref().is_some_and(|hub| hub.schedules.outdone) {
+            self.crash();
+        }
         if self.hub.is_none() {
             self.start_hub();
         }
@@ -25,6 +28,10 @@ impl World {
             // The groups that are there have to have a member each.
             if round % 50 == 20 {
                 self.staff();
+            }
+            // What was asked for before the calm may be a pause.
+            if let Some(hub) = self.hub.as_mut().filter(|hub| hub.asked.is_done()) {
+                hub.resume_all(&self.tables);
             }
             owed = self.owed();
             if round > 30 && owed.is_none() {
@@ -65,8 +72,9 @@ impl World {
         // Ends of links that nobody has any more are noticed by their silence.
         hub.write(usize::MAX, &mut self.tables, self.now)?;
         hub.tell_commit(self.now);
+        hub.schedules.tell_news(usize::MAX, hub.at(self.now));
         for work in std::mem::take(&mut hub.work) {
-            hub.finish(work, 100, &self.tables, self.now);
+            hub.finish(work, 100, &self.tables, self.now)?;
         }
         hub.turn(&self.tables, self.now)?;
         let wake = hub.wake_at(self.now).saturating_sub(self.now);
@@ -97,6 +105,9 @@ impl World {
 
     /// What has not come yet.
     fn owed(&self) -> Option<String> {
+        if self.hub.as_ref().is_some_and(|hub| !hub.asked.is_done()) {
+            return Some("people were not answered".to_owned());
+        }
         for rows in self.tables.groups.values() {
             let open = self
                 .tables
@@ -110,6 +121,9 @@ impl World {
                 ));
             }
         }
+        if let Some(due) = self.tables.first_due() {
+            return Some(format!("a schedule is pending: {due:?}"));
+        }
         self.spokes.iter().find_map(|spoke| spoke.owed(&self.tables))
     }
 
@@ -119,6 +133,7 @@ impl World {
         let head = self.tables.head();
         for rows in self.tables.groups.values() {
             self.figures.settled += rows.settled.len();
+            self.figures.unparked += rows.acts();
             let behind = rows.group.slots.iter().find(|slot| slot.cursor < head);
             rule(behind.is_none(), "after a stop in order every cursor is at the end", || {
                 format!("{behind:?} of group {}, the log ends at {head}", rows.group.name)
