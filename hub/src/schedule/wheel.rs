@@ -231,6 +231,12 @@ impl Wheel {
         Some(batch)
     }
 
+    /// Whether it takes itself to hold what is pending at `due`, and does not.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn has_forgotten(&self, due: &Due) -> bool {
+        self.horizon.as_ref().is_some_and(|horizon| due <= horizon) && !self.held.contains(due)
+    }
+
     /// When it is to be read on; `None` until there is room for what is found.
     fn read_on_at(&self) -> Option<Timestamp> {
         let has_room = self.held.len() + self.bounds.page as usize <= self.bounds.held;

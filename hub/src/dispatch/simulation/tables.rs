@@ -90,6 +90,8 @@ pub(super) struct Tables {
     ids: BTreeMap<EventId, (Position, Version, [u8; 16])>,
     versions: BTreeMap<(Domain, Pid), Version>,
     pub(super) deleted: BTreeSet<Position>,
+    /// The processes of what was deleted.
+    deleted_pids: BTreeMap<Position, Pid>,
     orphans: BTreeSet<Position>,
     pub(super) groups: BTreeMap<u32, GroupRows>,
     pub(super) schedules: BTreeMap<EventId, Schedule>,
@@ -169,7 +171,8 @@ impl Tables {
     pub(super) fn delete(&mut self, position: Position) {
         let index = position.0.checked_sub(1).and_then(|index| usize::try_from(index).ok());
         if let Some(event) = index.and_then(|index| self.events.get_mut(index)) {
-            *event = None;
+            let pid = event.take().map(|event| event.pid.clone());
+            self.deleted_pids.extend(pid.map(|pid| (position, pid)));
             self.deleted.insert(position);
             for rows in self.groups.values_mut() {
                 rows.forget_parked(position);
@@ -303,13 +306,16 @@ impl Tables {
 
     /// Records outcomes, all or none; `Ok(false)` if a slot is not the writer's in its epoch.
     pub(super) fn settle(&mut self, settlements: &Settlements) -> Result<bool, Broken> {
-        let Self { events, groups, deleted, .. } = self;
+        let Self { events, groups, deleted, deleted_pids, .. } = self;
         let Some(rows) = groups.get_mut(&settlements.group.0) else { return Ok(false) };
         if !rows.holds(settlements) {
             return Ok(false);
         }
         let fenced: BTreeSet<_> = settlements.moves.iter().map(|moved| moved.slot).collect();
         rows.set_aside(settlements);
+        // Its event was deleted while it was parked.
+        let blocking = settlements.aside.blocking.iter();
+        rows.blocked_by_deleted.extend(blocking.filter_map(|position| deleted_pids.get(position)).cloned());
         for run in &settlements.runs {
             rule(fenced.contains(&run.slot), "every run is fenced by its slot", || format!("{run:?}"))?;
             record(rows, events, deleted, run, &settlements.aside.blocking)?;

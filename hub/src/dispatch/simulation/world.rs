@@ -1,6 +1,7 @@
 //! The world around the hub: spokes, wires, time and everything that goes wrong, one random step
 //! after the other, then a calm in which everything that is owed has to come.
 
+mod bustle;
 mod calm;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -20,6 +21,9 @@ use super::{Failure, Figures};
 
 /// Spokes of a world.
 const SPOKES: usize = 4;
+
+/// Rounds in which everything flows, and goes wrong.
+const BUSTLE_ROUNDS: usize = 300;
 
 /// Steps that a failure tells of.
 const TRAIL: usize = 80;
@@ -63,9 +67,14 @@ impl World {
                 return Err(self.failure(seed, step, broken));
             }
         }
+        for round in 0..BUSTLE_ROUNDS {
+            if let Err(broken) = self.bustle() {
+                return Err(self.failure(seed, steps + round, broken));
+            }
+        }
         match self.calm() {
             Ok(()) => {
-                self.figures.steps = steps;
+                self.figures.steps = steps + BUSTLE_ROUNDS;
                 self.figures.events = self.tables.events().count();
                 self.figures.fired = self.tables.fired();
                 Ok(self.figures)
@@ -82,7 +91,7 @@ impl World {
         if self.trail.len() == TRAIL {
             self.trail.pop_front();
         }
-        self.trail.push_back(what());
+        self.trail.push_back(format!("{:?} {}", self.now, what()));
     }
 
     /// One random thing.
@@ -97,13 +106,7 @@ impl World {
             3 if self.random.once_in(2) => {
                 self.with_spoke(which, |spoke, world| spoke.subscribe(&mut world.random));
             }
-            4 if self.random.once_in(3) => {
-                let edge = self.hub.as_ref().map(|hub| (hub.at(self.now), hub.schedules.edge));
-                let Some(times) = edge else { return self.turn() };
-                self.with_spoke(which, |spoke, world| {
-                    spoke.schedule(&mut world.random, &mut world.next_event, times, &world.tables);
-                });
-            }
+            4 if self.random.once_in(3) => self.schedule(which),
             4 if self.random.once_in(2) => {
                 self.with_spoke(which, |spoke, world| spoke.wait(&mut world.random, &world.tables));
             }
@@ -133,6 +136,14 @@ impl World {
         if let Some(spoke) = self.spokes.get_mut(which) {
             *spoke = taken;
         }
+    }
+
+    fn schedule(&mut self, which: usize) {
+        let Some(hub) = &self.hub else { return };
+        let times = (hub.at(self.now), hub.schedules.edge);
+        self.with_spoke(which, |spoke, world| {
+            spoke.schedule(&mut world.random, &mut world.next_event, times, &world.tables);
+        });
     }
 
     fn turn(&mut self) -> Result<(), Broken> {

@@ -179,7 +179,8 @@ impl Hub {
             Work::Changed(changed) => self.changed(changed),
             Work::Chained(chain, outcome) => self.chained(&chain, outcome, now)?,
         }
-        Ok(())
+        // What it makes the dispatcher want is done before the next thing ends.
+        self.carry_out(tables)
     }
 
     fn answer_wait(&mut self, connection: ConnectionId, id: RequestId, event: Arc<Event>) {

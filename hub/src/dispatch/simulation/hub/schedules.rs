@@ -146,6 +146,11 @@ impl Schedules {
         };
         rule(until > now, "a wheel that waits does not spin", || format!("{until} at {now}"))?;
         let is_idle = self.under_way == 0 && self.news.is_empty() && !self.outdone;
+        let mut pending = tables.pending().filter(|_| is_idle && now > self.excused);
+        let forgotten = pending.find(|due| self.wheel.has_forgotten(due));
+        rule(forgotten.is_none(), "a wheel holds all that is pending up to where it has read", || {
+            format!("{forgotten:?} is not on it")
+        })?;
         if let Some(next) = tables.first_due().filter(|_| is_idle) {
             let in_time = until <= next.at || until <= self.excused;
             rule(in_time, "a wheel wakes when the first schedule is due", || {

@@ -101,7 +101,8 @@ impl Tables {
         self.schedules.values().filter(|row| matches!(row.state, ScheduleState::Fired { .. })).count()
     }
 
-    fn pending(&self) -> impl Iterator<Item = Due> {
+    /// All that is pending.
+    pub(in super::super) fn pending(&self) -> impl Iterator<Item = Due> {
         let pending = self.schedules.values().filter(|row| row.state == ScheduleState::Pending);
         pending.map(|row| Due { at: row.due, id: row.id.clone() })
     }

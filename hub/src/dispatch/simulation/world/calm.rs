@@ -24,7 +24,7 @@ impl World {
         }
         let mut owed = None;
         for round in 0..CALM_ROUNDS {
-            self.calm_round()?;
+            self.round(Temper::Diligent)?;
             // The groups that are there have to have a member each.
             if round % 50 == 20 {
                 self.staff();
@@ -41,7 +41,8 @@ impl World {
         rule(owed.is_none(), "what is owed comes in the end", || owed.unwrap_or_default())
     }
 
-    fn calm_round(&mut self) -> Result<(), Broken> {
+    /// Everything that is on its way arrives, and every spoke answers what it has.
+    pub(super) fn round(&mut self, temper: Temper) -> Result<(), Broken> {
         for which in 0..SPOKES {
             let gone = self
                 .spokes
@@ -56,9 +57,9 @@ impl World {
             self.connect(which);
             self.with_spoke(which, |spoke, world| {
                 for _ in 0..spoke.holds() {
-                    spoke.answer(&mut world.random, Temper::Diligent);
+                    spoke.answer(&mut world.random, temper);
                 }
-                spoke.give_back(&mut world.random, Temper::Diligent);
+                spoke.give_back(&mut world.random, temper);
             });
             self.push(which);
             self.talk(which)?;
@@ -84,7 +85,7 @@ impl World {
     }
 
     /// Every group without a member gets one.
-    fn staff(&mut self) {
+    pub(super) fn staff(&mut self) {
         let Some(hub) = &self.hub else { return };
         let staffed = |which: &usize| {
             let Listen::Consume { group, topic, .. } = group(*which, 8) else { return true };
