@@ -16,6 +16,9 @@ mod read;
 mod schedule;
 mod wait;
 
+#[cfg(any(test, feature = "simulation"))]
+pub(crate) use schedule::{cancelled, check_due, first};
+
 use std::sync::Arc;
 
 use db::{Database, Reader, WriteError, Writer};

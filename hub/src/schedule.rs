@@ -11,6 +11,12 @@ mod task;
 mod wheel;
 
 pub(crate) use series::recurring_of;
+#[cfg(any(test, feature = "simulation"))]
+pub(crate) use series::{Advanced, series_of, steps_of};
 #[cfg(feature = "simulation")]
 pub use stepped::SteppedSchedules;
+#[cfg(any(test, feature = "simulation"))]
+pub(crate) use task::Outcome;
 pub(crate) use task::{Firing, Parts, ScheduleTask, start};
+#[cfg(any(test, feature = "simulation"))]
+pub(crate) use wheel::{Bounds, Fired, Step, Wheel};

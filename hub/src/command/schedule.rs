@@ -173,14 +173,14 @@ fn state(schedule: &Schedule, other: Option<&Schedule>) -> ScheduleState {
 }
 
 /// The first occurrence of what is to recur.
-fn first(recurring: &Recurring, id: &EventId) -> Result<crate::recurrence::Occurrence, Refusal> {
+pub(crate) fn first(recurring: &Recurring, id: &EventId) -> Result<crate::recurrence::Occurrence, Refusal> {
     let series = Series::compile(&recurring.recurrence, id.as_str(), recurring.start)
         .map_err(|error| invalid(error.to_string()))?;
     series.first().ok_or_else(|| invalid("it never occurs; choose a later end".to_owned()))
 }
 
 /// Whether a schedule may be due then.
-pub(super) fn check_due(due: Timestamp, now: Timestamp) -> Result<(), Refusal> {
+pub(crate) fn check_due(due: Timestamp, now: Timestamp) -> Result<(), Refusal> {
     let latest = now.plus(AHEAD_MAX);
     if due <= latest {
         return Ok(());
@@ -188,7 +188,8 @@ pub(super) fn check_due(due: Timestamp, now: Timestamp) -> Result<(), Refusal> {
     Err(invalid(format!("{due} is more than ten years ahead; the latest time is {latest}")))
 }
 
-fn cancelled(cancelled: Cancelled) -> Standing {
+/// What is said of a cancellation.
+pub(crate) fn cancelled(cancelled: Cancelled) -> Standing {
     match cancelled {
         Cancelled::Cancelled => Standing::Cancelled,
         Cancelled::Fired { position } => Standing::Fired { position },

@@ -270,7 +270,7 @@ impl Desk {
     /// The writer has recorded a group's outcomes.
     pub(super) fn flushed(&mut self, group: GroupId, effects: &mut Vec<Effect>) {
         if let Some(group) = self.groups.get_mut(&group) {
-            group.flushed(effects);
+            group.flushed(&mut self.rooms, effects);
         }
     }
 

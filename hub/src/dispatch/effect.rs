@@ -6,6 +6,8 @@ use db::{GroupId, OrphanRun, Settlements, Unpark, Wanted};
 use proto::{Attempt, Event, ListenerId, Pid, Position};
 
 use super::connection::ConnectionId;
+use super::group::MemberKey;
+use super::handle::Outgoing;
 
 /// One thing to do.
 #[derive(Debug)]
@@ -39,4 +41,48 @@ pub(crate) enum LoadFor {
     Group(GroupId),
     /// A subscription.
     Feed(ConnectionId, ListenerId),
+}
+
+/// Whoever carries effects out: the dispatcher's task, and the hub of the simulation.
+pub(super) trait Hands {
+    /// Gives a connection something to send on.
+    fn send(&mut self, connection: ConnectionId, outgoing: Outgoing);
+    /// Tells a member that it has left.
+    fn left(&mut self, member: MemberKey);
+    /// Reads a page; [`super::desk::Desk::loaded`] takes it.
+    fn load(&mut self, reader: LoadFor, wanted: Wanted, after: Position, limit: u32);
+    /// Reads one process's events; [`super::desk::Desk::fetched`] takes them.
+    fn fetch(&mut self, group: GroupId, pid: Pid, position: Position);
+    /// Records outcomes; [`super::desk::Desk::flushed`] is told.
+    fn settle(&mut self, settlements: Settlements);
+    /// Records orphans; [`super::desk::Desk::orphans_flushed`] is told.
+    fn orphans(&mut self, runs: Vec<OrphanRun>);
+    /// Takes parked events up; [`super::desk::Desk::unparked`] is told.
+    fn unpark(&mut self, ticket: u64, unpark: Unpark);
+}
+
+impl Effect {
+    /// Has it carried out.
+    pub(super) fn carry_out(self, hands: &mut impl Hands) {
+        match self {
+            Self::Deliver { connection, listener, attempt, event } => {
+                hands.send(connection, Outgoing::Deliver { listener, attempt, event });
+            }
+            Self::Push { connection, listener, event } => {
+                hands.send(connection, Outgoing::Push { listener, event });
+            }
+            Self::Lagged { connection, listener, behind } => {
+                hands.send(connection, Outgoing::Lagged { listener, behind });
+            }
+            Self::CaughtUp { connection, listener, position } => {
+                hands.send(connection, Outgoing::CaughtUp { listener, position });
+            }
+            Self::Left { connection, listener } => hands.left(MemberKey { connection, listener }),
+            Self::Load { reader, wanted, after, limit } => hands.load(reader, wanted, after, limit),
+            Self::Fetch { group, pid, position } => hands.fetch(group, pid, position),
+            Self::Settle(settlements) => hands.settle(settlements),
+            Self::Orphans(runs) => hands.orphans(runs),
+            Self::Unpark { ticket, unpark } => hands.unpark(ticket, unpark),
+        }
+    }
 }

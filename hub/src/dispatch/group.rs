@@ -293,20 +293,31 @@ impl Group {
             consumer: remembered.as_ref().map(|retry| Arc::clone(&retry.consumer)),
             reason: remembered.map(|retry| retry.reason),
         };
-        let queued = self.queue(event);
+        let overtakes = self.overtakes(event);
+        let queued = if overtakes { KEPT_PER_PID } else { self.queue(event) };
         if queued > KEPT_PER_PID {
             entry.event = None;
         } else {
             self.bytes += event.weight();
         }
         self.in_hand.insert(event.position, entry);
+        if overtakes {
+            self.line_up(&event.pid, event.position);
+        }
         if self.suspects.was_out(event.position) {
             self.was_lost(event.position, now);
         } else if queued == 1 {
             self.advance(event.position);
-        } else {
+        } else if !overtakes {
             self.is_held(event.position);
         }
+    }
+
+    /// Whether a later event of its process is in hand already: one that was parked while the group was
+    /// unordered, and is replayed.
+    fn overtakes(&self, event: &Event) -> bool {
+        let queue = self.pids.get(&event.pid).filter(|_| self.order == Order::ByPid);
+        queue.and_then(|queue| queue.back()).is_some_and(|last| *last > event.position)
     }
 
     /// Queues an event behind the others of its process; how many there are now.
@@ -417,6 +428,7 @@ impl Group {
 
     /// An event was deleted: it needs no outcome any more, unless a member has it right now.
     pub(super) fn forget(&mut self, position: Position) {
+        self.parked.forget(position);
         let out = |entry: &InHand| matches!(entry.state, State::Out { .. } | State::Committing { .. });
         if self.in_hand.get(&position).is_some_and(out) {
             return;

@@ -11,13 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use db::{
-    ChangedGroup, Commits, Committed, GroupId, Matching, OrphanRun, Reader, Settlements, Swept, Wanted,
-    WriteError, Writer,
+    ChangedGroup, Commits, Committed, GroupId, Matching, OrphanRun, Reader, Settlements, Swept, Unpark,
+    Wanted, WriteError, Writer,
 };
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use proto::message::{Answer, Consume, Scope, Subscribe, Wait};
-use proto::{Event, Position, Refusal, Start, Timestamp};
+use proto::{Event, Pid, Position, Refusal, Start, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +28,7 @@ use self::manage::{Changes, ReadAt};
 use self::unpark::Asked;
 use super::connection::ConnectionId;
 use super::desk::{Desk, key};
-use super::effect::{Effect, LoadFor};
+use super::effect::{Effect, Hands, LoadFor};
 use super::feed::Feed;
 use super::group::{Caution, Ended, MemberKey, Recovered, Stall};
 use super::handle::{Dispatcher, INPUTS_MAX, Input, Opened, Outgoing};
@@ -402,40 +402,28 @@ impl DispatchTask {
 
     fn carry_out(&mut self) {
         for effect in std::mem::take(&mut self.effects) {
-            match effect {
-                Effect::Deliver { connection, listener, attempt, event } => {
-                    self.metrics.delivered(attempt.0);
-                    self.send(connection, Outgoing::Deliver { listener, attempt, event });
-                }
-                Effect::Push { connection, listener, event } => {
-                    self.send(connection, Outgoing::Push { listener, event });
-                }
-                Effect::Lagged { connection, listener, behind } => {
-                    self.send(connection, Outgoing::Lagged { listener, behind });
-                }
-                Effect::CaughtUp { connection, listener, position } => {
-                    self.send(connection, Outgoing::CaughtUp { listener, position });
-                }
-                Effect::Left { connection, listener } => {
-                    if let Some(reply) = self.leaving.remove(&key(connection, listener)) {
-                        let _asker_gone = reply.send(());
-                    }
-                }
-                Effect::Load { reader, wanted, after, limit } => self.load(reader, wanted, after, limit),
-                Effect::Fetch { group, pid, position } => {
-                    let log = self.log.clone();
-                    let topic = self.desk.topic(group);
-                    let wanted = Wanted { topic, scope: Scope::Published, pid: Some(pid) };
-                    self.work.push(Box::pin(async move {
-                        let page =
-                            log.page(&wanted, position.previous(), super::group::KEPT_PER_PID_PAGE).await;
-                        Done::Fetched { group, position, events: page.events }
-                    }));
-                }
-                Effect::Settle(settlements) => self.settle(settlements),
-                Effect::Orphans(runs) => self.orphans(runs),
-                Effect::Unpark { ticket, unpark } => self.unpark(ticket, unpark),
-            }
+            effect.carry_out(self);
+        }
+    }
+}
+
+impl Hands for DispatchTask {
+    /// The connection's queue holds as much as the desk sends it, so a push that does not go in
+    /// belongs to a connection that is ending; what it had is released when it is gone.
+    fn send(&mut self, connection: ConnectionId, outgoing: Outgoing) {
+        if let Outgoing::Deliver { attempt, .. } = &outgoing {
+            self.metrics.delivered(attempt.0);
+        }
+        let Some(outbox) = self.outboxes.get(&connection) else { return };
+        if let Err(mpsc::error::TrySendError::Full(_)) = outbox.try_send(outgoing) {
+            warn!(connection = connection.0, "a connection's queue was full against its count; it is closed");
+            self.outboxes.remove(&connection);
+        }
+    }
+
+    fn left(&mut self, member: MemberKey) {
+        if let Some(reply) = self.leaving.remove(&member) {
+            let _asker_gone = reply.send(());
         }
     }
 
@@ -444,6 +432,15 @@ impl DispatchTask {
         self.work.push(Box::pin(async move {
             let page = log.page(&wanted, after, limit).await;
             Done::Loaded { reader, after, page }
+        }));
+    }
+
+    fn fetch(&mut self, group: GroupId, pid: Pid, position: Position) {
+        let log = self.log.clone();
+        let wanted = Wanted { topic: self.desk.topic(group), scope: Scope::Published, pid: Some(pid) };
+        self.work.push(Box::pin(async move {
+            let page = log.page(&wanted, position.previous(), super::group::KEPT_PER_PID_PAGE).await;
+            Done::Fetched { group, position, events: page.events }
         }));
     }
 
@@ -464,13 +461,11 @@ impl DispatchTask {
         }));
     }
 
-    /// The connection's queue holds as much as the desk sends it, so a push that does not go in
-    /// belongs to a connection that is ending; what it had is released when it is gone.
-    fn send(&mut self, connection: ConnectionId, outgoing: Outgoing) {
-        let Some(outbox) = self.outboxes.get(&connection) else { return };
-        if let Err(mpsc::error::TrySendError::Full(_)) = outbox.try_send(outgoing) {
-            warn!(connection = connection.0, "a connection's queue was full against its count; it is closed");
-            self.outboxes.remove(&connection);
-        }
+    fn unpark(&mut self, ticket: u64, unpark: Unpark) {
+        let log = self.log.clone();
+        self.work.push(Box::pin(async move {
+            let group = unpark.group;
+            Done::Unparked(unpark::Done { group, ticket, outcome: log.unpark(unpark).await })
+        }));
     }
 }

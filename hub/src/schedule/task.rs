@@ -10,7 +10,7 @@ use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::series::{self, AdvanceError};
+use super::series::{self, AdvanceError, Advanced};
 use super::wheel::{Fired, Step, Wheel};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -28,8 +28,8 @@ enum Done {
 }
 
 /// What came of a batch.
-#[derive(Default)]
-pub(super) struct Outcome {
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
     /// When those were due that were fired.
     fired: Vec<Timestamp>,
     failed: usize,
@@ -155,8 +155,36 @@ impl ScheduleTask {
 }
 
 impl Outcome {
+    /// Nobody knows what was done, for this reason.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn unknown(error: String) -> Self {
+        Self { error: Some(error), ..Self::default() }
+    }
+
+    /// Takes note of what came of a batch, and says what of it has to go on as series.
+    pub(crate) fn shot(&mut self, batch: Vec<Due>, shots: Vec<Shot>) -> Vec<Due> {
+        let mut recurring = Vec::new();
+        for (due, shot) in batch.into_iter().zip(shots) {
+            match shot {
+                Shot::Fired { .. } => self.fired.push(due.at),
+                Shot::Recurring => recurring.push(due),
+                Shot::Failed => self.failed += 1,
+                Shot::Refused => self.is_some_left = true,
+                Shot::Gone => {}
+            }
+        }
+        recurring
+    }
+
+    /// Takes note of what came of its series.
+    pub(crate) fn advanced(&mut self, advanced: Advanced) {
+        self.fired.extend(advanced.fired);
+        self.failed += advanced.failed;
+        self.is_some_left |= advanced.is_some_left;
+    }
+
     /// What the wheel is told of it.
-    pub(super) fn verdict(&self) -> Fired {
+    pub(crate) fn verdict(&self) -> Fired {
         match self.error {
             Some(_) => Fired::Unknown,
             None if self.is_some_left => Fired::SomeLeft,
@@ -173,25 +201,12 @@ pub(super) async fn fire(firing: &Firing, batch: Vec<Due>, now: Timestamp) -> Ou
         Ok(shots) => shots,
         Err(error) => return Outcome { error: Some(error.to_string()), ..outcome },
     };
-    let mut recurring = Vec::new();
-    for (due, shot) in batch.into_iter().zip(shots) {
-        match shot {
-            Shot::Fired { .. } => outcome.fired.push(due.at),
-            Shot::Recurring => recurring.push(due),
-            Shot::Failed => outcome.failed += 1,
-            Shot::Refused => outcome.is_some_left = true,
-            Shot::Gone => {}
-        }
-    }
+    let recurring = outcome.shot(batch, shots);
     if recurring.is_empty() {
         return outcome;
     }
     match series::advance(firing, &recurring, now).await {
-        Ok(advanced) => {
-            outcome.fired.extend(advanced.fired);
-            outcome.failed += advanced.failed;
-            outcome.is_some_left |= advanced.is_some_left;
-        }
+        Ok(advanced) => outcome.advanced(advanced),
         Err(AdvanceError::Write(WriteError::Stopped)) => info!("the writer has stopped"),
         Err(error) => outcome.error = Some(error.to_string()),
     }

@@ -35,9 +35,28 @@ const AGAIN_FIRST: Duration = Duration::from_millis(250);
 /// The longest pause. As often, rows that the database refuses are tried again.
 const AGAIN_MAX: Duration = Duration::from_secs(30);
 
+/// How much a wheel holds and does at a time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Schedules on the wheel, at least two pages.
+    pub(crate) held: usize,
+    /// Schedules of one read.
+    pub(crate) page: u32,
+    /// Schedules that are told of while the tables are read.
+    pub(crate) meanwhile: usize,
+    /// Schedules that are fired at once.
+    pub(crate) fired: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { held: HELD_MAX, page: DUE_PAGE_MAX, meanwhile: MEANWHILE_MAX, fired: FIRE_SCHEDULES_MAX }
+    }
+}
+
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// Read what is pending after `after`, up to `until`.
     Read { after: Option<Due>, until: Timestamp, limit: u32 },
     /// Fire these: they are due.
@@ -48,7 +67,7 @@ pub(super) enum Step {
 
 /// What came of firing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fired {
+pub(crate) enum Fired {
     /// All of them are done with.
     All,
     /// Some are pending still, and their turn comes again.
@@ -60,6 +79,7 @@ pub(super) enum Fired {
 /// A read that is under way.
 #[derive(Debug)]
 struct Reading {
+    after: Option<Due>,
     until: Timestamp,
     limit: u32,
     /// What was told meanwhile beyond the horizon.
@@ -70,7 +90,8 @@ struct Reading {
 
 /// What is due soon.
 #[derive(Debug)]
-pub(super) struct Wheel {
+pub(crate) struct Wheel {
+    bounds: Bounds,
     held: BTreeSet<Due>,
     /// Everything that is pending up to it is held; `None` means nothing was read yet.
     horizon: Option<Due>,
@@ -88,8 +109,14 @@ pub(super) struct Wheel {
 
 impl Wheel {
     /// An empty wheel, which reads what is overdue first.
-    pub(super) fn new(now: Timestamp) -> Self {
+    pub(crate) fn new(now: Timestamp) -> Self {
+        Self::bounded(Bounds::default(), now)
+    }
+
+    /// The same, with bounds of its own.
+    pub(crate) fn bounded(bounds: Bounds, now: Timestamp) -> Self {
         Self {
+            bounds,
             held: BTreeSet::new(),
             horizon: None,
             cut: false,
@@ -103,13 +130,13 @@ impl Wheel {
     }
 
     /// How many schedules it holds.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.held.len()
     }
 
     /// What to do next. What it says is under way until it is told what came of it, so it may be asked
     /// until it says to wait.
-    pub(super) fn poll(&mut self, now: Timestamp) -> Step {
+    pub(crate) fn poll(&mut self, now: Timestamp) -> Step {
         if self.anew_at.is_some_and(|at| at <= now) {
             self.start_anew(now);
         }
@@ -126,13 +153,13 @@ impl Wheel {
     }
 
     /// A schedule was committed as pending.
-    pub(super) fn pending(&mut self, due: Due) {
+    pub(crate) fn pending(&mut self, due: Due) {
         if self.horizon.as_ref().is_some_and(|horizon| due <= *horizon) {
             self.held.insert(due);
             self.let_go();
         } else if let Some(reading) = self.reading.as_mut().filter(|reading| due.at <= reading.until) {
             reading.meanwhile.insert(due);
-            reading.spoilt |= reading.meanwhile.len() > MEANWHILE_MAX;
+            reading.spoilt |= reading.meanwhile.len() > self.bounds.meanwhile;
             if reading.spoilt {
                 reading.meanwhile.clear();
             }
@@ -140,16 +167,20 @@ impl Wheel {
     }
 
     /// Something was committed that [`Wheel::pending`] was not told of.
-    pub(super) fn missed(&mut self, now: Timestamp) {
+    pub(crate) fn missed(&mut self, now: Timestamp) {
         self.anew_at = Some(now);
     }
 
     /// A read has found `page`, at most as many as its limit.
-    pub(super) fn read(&mut self, page: Vec<Due>, now: Timestamp) {
+    pub(crate) fn read(&mut self, page: Vec<Due>, now: Timestamp) {
         let Some(reading) = self.reading.take() else { return };
         self.reads_failed = 0;
         if reading.spoilt {
             self.missed(now);
+            return;
+        }
+        if reading.after != self.horizon {
+            // What lies before it was let go meanwhile: it is read from there when there is room.
             return;
         }
         self.cut = page.len() >= reading.limit as usize;
@@ -163,13 +194,13 @@ impl Wheel {
     }
 
     /// A read has failed.
-    pub(super) fn read_failed(&mut self, now: Timestamp) {
+    pub(crate) fn read_failed(&mut self, now: Timestamp) {
         self.reading = None;
         self.read_at = now.plus(pause(&mut self.reads_failed));
     }
 
     /// What was to be fired has been tried.
-    pub(super) fn fired(&mut self, fired: Fired, now: Timestamp) {
+    pub(crate) fn fired(&mut self, fired: Fired, now: Timestamp) {
         self.firing = false;
         let again = match fired {
             Fired::All => {
@@ -188,7 +219,7 @@ impl Wheel {
     fn take_due(&mut self, now: Timestamp) -> Option<Vec<Due>> {
         self.held.first().filter(|first| first.at <= now)?;
         let mut batch = Vec::new();
-        while batch.len() < FIRE_SCHEDULES_MAX
+        while batch.len() < self.bounds.fired
             && let Some(due) = self.held.pop_first()
         {
             if due.at > now {
@@ -200,17 +231,25 @@ impl Wheel {
         Some(batch)
     }
 
+    /// Whether it takes itself to hold what is pending at `due`, and does not.
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn has_forgotten(&self, due: &Due) -> bool {
+        self.horizon.as_ref().is_some_and(|horizon| due <= horizon) && !self.held.contains(due)
+    }
+
     /// When it is to be read on; `None` until there is room for what is found.
     fn read_on_at(&self) -> Option<Timestamp> {
-        let has_room = self.held.len() + DUE_PAGE_MAX as usize <= HELD_MAX;
+        let has_room = self.held.len() + self.bounds.page as usize <= self.bounds.held;
         (self.reading.is_none() && (has_room || !self.cut)).then_some(self.read_at)
     }
 
     fn start_read(&mut self, now: Timestamp) -> Step {
         let until = now.plus(WINDOW + AHEAD);
-        let limit = DUE_PAGE_MAX;
-        self.reading = Some(Reading { until, limit, meanwhile: BTreeSet::new(), spoilt: false });
-        Step::Read { after: self.horizon.clone(), until, limit }
+        let limit = self.bounds.page;
+        let after = self.horizon.clone();
+        self.reading =
+            Some(Reading { after: after.clone(), until, limit, meanwhile: BTreeSet::new(), spoilt: false });
+        Step::Read { after, until, limit }
     }
 
     /// Forgets what is held and reads from the beginning.
@@ -228,7 +267,7 @@ impl Wheel {
 
     /// Lets the latest go if there are too many.
     fn let_go(&mut self) {
-        while self.held.len() > HELD_MAX {
+        while self.held.len() > self.bounds.held {
             self.held.pop_last();
             self.horizon = self.held.last().cloned();
             (self.cut, self.read_at) = (true, Timestamp::default());
@@ -366,6 +405,26 @@ mod tests {
             }
         }
         assert!(fired >= HELD_MAX - DUE_PAGE_MAX as usize, "{fired}");
+    }
+
+    #[test]
+    fn what_was_let_go_while_the_tables_are_read_is_read_again() {
+        let bounds = Bounds { held: 2, page: 1, ..Bounds::default() };
+        let mut wheel = Wheel::bounded(bounds, at(0));
+        for page in [vec![due(31_000, "a")], Vec::new()] {
+            assert!(matches!(wheel.poll(at(0)), Step::Read { .. }));
+            wheel.read(page, at(0));
+        }
+        assert!(matches!(wheel.poll(at(30_000)), Step::Read { after: Some(_), .. }));
+        wheel.pending(due(32_000, "b"));
+        wheel.pending(due(33_000, "c"));
+        assert_eq!(wheel.len(), 2, "c was let go");
+        wheel.read(Vec::new(), at(30_001));
+
+        assert_eq!(wheel.poll(at(31_000)), Step::Fire(vec![due(31_000, "a")]));
+        wheel.fired(Fired::All, at(31_000));
+        let Step::Read { after, .. } = wheel.poll(at(31_000)) else { panic!("c is forgotten") };
+        assert_eq!(after, Some(due(32_000, "b")));
     }
 
     #[test]

@@ -25,8 +25,14 @@ fn main() -> ExitCode {
     match run(from, count) {
         Ok(figures) => {
             println!(
-                "{count} seeds from {from}: every promise held ({} steps, {} events, {} settlements, {} hub lives, {} cuts)",
-                figures.steps, figures.events, figures.settled, figures.lives, figures.cuts
+                "{count} seeds from {from}: every promise held ({} steps, {} events, {} of them scheduled, {} settlements, {} parked events replayed or discarded, {} hub lives, {} cuts)",
+                figures.steps,
+                figures.events,
+                figures.fired,
+                figures.settled,
+                figures.unparked,
+                figures.lives,
+                figures.cuts
             );
             ExitCode::SUCCESS
         }

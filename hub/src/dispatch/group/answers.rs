@@ -10,6 +10,7 @@ use proto::{Attempt, Position, Timestamp};
 
 use super::line::{Line, Settled, run_of};
 use super::{FLUSH_EVENTS, FLUSH_LINGER, Group, InHand, MemberKey, Origin, SWEEP_EVERY, State};
+use crate::dispatch::connection::Rooms;
 use crate::dispatch::effect::Effect;
 
 /// How one delivery ended, for counters.
@@ -363,7 +364,7 @@ impl Group {
     }
 
     /// The writer has recorded the flush.
-    pub(in crate::dispatch) fn flushed(&mut self, effects: &mut Vec<Effect>) {
+    pub(in crate::dispatch) fn flushed(&mut self, rooms: &mut Rooms, effects: &mut Vec<Effect>) {
         let Some(moves) = self.flushing.take() else { return };
         self.flushes_done += 1;
         for moved in &moves {
@@ -372,7 +373,7 @@ impl Group {
             }
         }
         self.replays.flushed();
-        self.noted(effects);
+        self.noted(rooms, effects);
         self.say_left(effects);
     }
 }

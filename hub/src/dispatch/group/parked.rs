@@ -52,6 +52,12 @@ impl ParkedPids {
         (std::mem::take(&mut self.blocking), std::mem::take(&mut self.fresh))
     }
 
+    /// An event was deleted, and its row with it: an act on the rest of its process sets that free.
+    pub(super) fn forget(&mut self, position: Position) {
+        self.blocking.retain(|parked| *parked != position);
+        self.since.retain(|(_, parked)| *parked != position);
+    }
+
     fn park(&mut self, pid: &Pid, position: Position) {
         let from = self.from.entry(pid.clone()).or_insert(position);
         *from = position.min(*from);

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use db::{Replay, Retry, Run};
-use proto::{Order, Position, Priority, Timestamp};
+use proto::{Order, Pid, Position, Priority, Timestamp};
 
 use super::{Group, InHand, Origin, State};
 
@@ -93,35 +93,35 @@ impl Group {
                 reason: remembered.map(|retry| retry.reason),
             };
             self.in_hand.insert(replay.position, entry);
-            self.line_up(&replay);
+            self.line_up(&replay.pid, replay.position);
             if self.suspects.was_out(replay.position) {
                 self.was_lost(replay.position, now);
             }
         }
     }
 
-    /// Puts a replayed event where it belongs among the others of its process.
-    fn line_up(&mut self, replay: &Replay) {
+    /// Puts an event where it belongs among the others of its process.
+    pub(super) fn line_up(&mut self, pid: &Pid, position: Position) {
         if self.order == Order::None {
-            return self.advance(replay.position);
+            return self.advance(position);
         }
         let in_hand = &self.in_hand;
         let is_out = |position: &Position| {
             let with_a_member = |state| matches!(state, State::Out { .. } | State::Committing { .. });
             in_hand.get(position).is_some_and(|entry| with_a_member(entry.state))
         };
-        let queue = self.pids.entry(replay.pid.clone()).or_default();
+        let queue = self.pids.entry(pid.clone()).or_default();
         let held = usize::from(queue.front().is_some_and(is_out));
-        let earlier = queue.iter().skip(held).take_while(|queued| **queued < replay.position).count();
+        let earlier = queue.iter().skip(held).take_while(|queued| **queued < position).count();
         let displaced = queue.front().copied();
-        queue.insert(held + earlier, replay.position);
+        queue.insert(held + earlier, position);
         if held + earlier > 0 {
             return;
         }
         if let Some(displaced) = displaced {
             self.step_back(displaced);
         }
-        self.advance(replay.position);
+        self.advance(position);
     }
 
     /// Another event of its process goes first now.

@@ -14,10 +14,11 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::time::Duration;
 
 use db::{OUTS_PER_SLOT_MAX, Retry};
-use proto::{Attempt, Position, Timestamp};
+use proto::{Attempt, Order, Pid, Position, Timestamp};
 
 use super::answers::Ended;
 use super::{Group, MemberKey, State};
+use crate::dispatch::connection::Rooms;
 use crate::dispatch::effect::Effect;
 
 /// Losses from which on an event is a suspect.
@@ -180,18 +181,33 @@ impl Group {
         self.suspects.caution = Caution::Wary;
     }
 
-    /// A flush is recorded: deliveries that waited for their note go out to members that still have them.
-    pub(super) fn noted(&mut self, effects: &mut Vec<Effect>) {
+    /// A flush is recorded: deliveries that waited for their note go out to members that still have them,
+    /// unless something has come between that they have to wait for.
+    pub(super) fn noted(&mut self, rooms: &mut Rooms, effects: &mut Vec<Effect>) {
         for effect in self.suspects.flushed() {
-            if let Effect::Deliver { connection, listener, attempt, event } = &effect
-                && let Some(entry) = self.in_hand.get(&event.position)
-                && let State::Out { member, .. } = entry.state
-                && member == (MemberKey { connection: *connection, listener: *listener })
-                && entry.deliveries == attempt.0
-            {
+            let Effect::Deliver { connection, listener, attempt, event } = &effect else { continue };
+            let (key, position) =
+                (MemberKey { connection: *connection, listener: *listener }, event.position);
+            let is_out = self.in_hand.get(&position).is_some_and(|entry| {
+                matches!(entry.state, State::Out { member, .. } if member == key)
+                    && entry.deliveries == attempt.0
+            });
+            if is_out && self.pauses.of(event).is_none() && !self.is_preceded(&event.pid, position) {
                 effects.push(effect);
+                continue;
+            }
+            rooms.written(key.connection, 1, event.weight());
+            if is_out {
+                self.returned(key, position);
+                self.release(position);
             }
         }
+    }
+
+    /// Whether an earlier event of its process is in hand: one that was taken up since it was handed out.
+    fn is_preceded(&self, pid: &Pid, position: Position) -> bool {
+        let queue = self.pids.get(pid).filter(|_| self.order == Order::ByPid);
+        queue.is_some_and(|queue| queue.iter().any(|queued| *queued < position))
     }
 
     /// A member was lost with this event.

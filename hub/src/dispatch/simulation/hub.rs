@@ -6,31 +6,46 @@
 
 mod chains;
 mod database;
+mod operator;
+mod schedules;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use db::{Committed, GroupId, OrphanRun, Settlements, Wanted};
-use proto::message::{Appended, Consume, Offer, PROTOCOL_VERSION, Reply, Request, Subscribe, Wait, Welcome};
+use db::{
+    ChangedGroup, Committed, Due, GroupChange, GroupId, OrphanRun, Settlements, Unpark, Unparked, Wanted,
+};
+use proto::message::{
+    Appended, Consume, Offer, PROTOCOL_VERSION, Reply, Request, Subscribe, Verdict, Wait, Welcome,
+};
+use proto::schedule::ScheduleRequest;
 use proto::session::{FromSpoke, HubSession, HubSessionConfig};
 use proto::{Event, HubId, NewEvent, Pid, Position, Refusal, RequestId, ServiceName, Start, Timestamp};
 
 use self::chains::UnderWay;
+use self::operator::Asked;
+pub(super) use self::operator::{change_of, pause, setting};
+pub(super) use self::schedules::{Fault, GRACE, fire_elsewhere};
+use self::schedules::{Firing, Schedules};
 use super::super::connection::ConnectionId;
 use super::super::desk::{Desk, key};
-use super::super::effect::{Effect, LoadFor};
+use super::super::effect::{Effect, Hands, LoadFor};
 use super::super::feed::Feed;
 use super::super::group::{Ended, MemberKey, Recovered};
 use super::super::handle::Outgoing;
 use super::super::waits::Waits;
 use super::broken::{Broken, rule};
+use super::random::Random;
 use super::tables::Tables;
 use super::watch::Watch;
 use super::{KEEP_ALIVE, RULES, SERVICE};
 
 pub(super) const SESSIONS: HubSessionConfig =
     HubSessionConfig { keep_alive: KEEP_ALIVE, hello_within: Duration::from_secs(5) };
+
+/// Events that a batch has stored and nobody was told of.
+type New = Vec<Arc<Event>>;
 
 /// The hub's end of one connection.
 #[derive(Debug)]
@@ -48,23 +63,71 @@ pub(super) enum Job {
     Append { connection: ConnectionId, id: RequestId, events: Vec<NewEvent>, offer: Offer },
     Settle(Settlements),
     Orphans(Vec<OrphanRun>),
-    Group { id: RequestId, wish: Box<Consume>, member: MemberKey },
+    Group { id: RequestId, wish: Box<Consume>, member: MemberKey, read: u64 },
     Delete { connection: ConnectionId, id: RequestId, position: Position },
     Chain(Box<UnderWay>),
+    Schedule { connection: ConnectionId, id: RequestId, request: ScheduleRequest },
+    Fire(Box<Firing>),
+    Step(Box<Firing>),
+    Unpark { ticket: u64, unpark: Unpark },
+    Change(GroupChange),
 }
 
 /// What goes on outside the dispatcher and ends in any order.
 #[derive(Debug)]
 pub(super) enum Work {
-    Load { reader: LoadFor, wanted: Wanted, after: Position, limit: u32 },
-    Fetch { group: GroupId, pid: Pid, position: Position },
-    Settled { group: GroupId, held: bool },
+    Load {
+        reader: LoadFor,
+        wanted: Wanted,
+        after: Position,
+        limit: u32,
+    },
+    Fetch {
+        group: GroupId,
+        pid: Pid,
+        position: Position,
+    },
+    Settled {
+        group: GroupId,
+        held: bool,
+    },
     OrphansDone,
-    Group { id: RequestId, wish: Box<Consume>, member: MemberKey, group: Box<Result<Recovered, Refusal>> },
-    Reply { connection: ConnectionId, id: RequestId, outcome: Result<Reply, Refusal> },
-    Look { connection: ConnectionId, id: RequestId, wait: Box<Wait> },
-    Told { connection: ConnectionId, id: RequestId, event: Arc<Event> },
+    Group {
+        id: RequestId,
+        wish: Box<Consume>,
+        member: MemberKey,
+        group: Box<Result<Recovered, Refusal>>,
+        read: u64,
+    },
+    Reply {
+        connection: ConnectionId,
+        id: RequestId,
+        outcome: Result<Reply, Refusal>,
+    },
+    Look {
+        connection: ConnectionId,
+        id: RequestId,
+        wait: Box<Wait>,
+    },
+    Told {
+        connection: ConnectionId,
+        id: RequestId,
+        event: Arc<Event>,
+    },
     Chained(Box<UnderWay>, Option<Result<Vec<Appended>, Refusal>>),
+    Due {
+        after: Option<Due>,
+        until: Timestamp,
+        limit: u32,
+        page: Option<Vec<Due>>,
+    },
+    Fired(Box<Firing>),
+    Unparked {
+        group: GroupId,
+        ticket: u64,
+        unparked: Option<Unparked>,
+    },
+    Changed(Result<Vec<ChangedGroup>, Refusal>),
 }
 
 /// A wait that goes on, and what it was told before it had looked.
@@ -86,6 +149,10 @@ pub(super) struct Hub {
     pub(super) commits: VecDeque<Committed>,
     pub(super) watch: Watch,
     pub(super) closing: bool,
+    pub(super) schedules: Schedules,
+    pub(super) asked: Asked,
+    /// When the wheel wants to be asked again.
+    wheel_at: Timestamp,
     waits: Waits<(ConnectionId, RequestId)>,
     waiting: BTreeMap<(ConnectionId, RequestId), Waiting>,
     consumers: BTreeMap<MemberKey, Option<GroupId>>,
@@ -96,10 +163,20 @@ pub(super) struct Hub {
 }
 
 impl Hub {
-    pub(super) fn start(life: u64, tables: &mut Tables, clock: Timestamp, now: Duration) -> Self {
+    pub(super) fn start(
+        life: u64,
+        tables: &mut Tables,
+        clock: Timestamp,
+        random: &mut Random,
+        now: Duration,
+    ) -> Self {
         let at = clock.plus(now);
         let mut desk = Desk::new(RULES, tables.head(), at);
-        tables.take_groups(life).into_iter().for_each(|group| desk.add_group(group, at));
+        let mut watch = Watch::default();
+        for group in tables.take_groups(life) {
+            watch.learns(&group.group, &group.pauses);
+            desk.add_group(group, at);
+        }
         Self {
             life,
             desk,
@@ -107,8 +184,11 @@ impl Hub {
             queue: VecDeque::new(),
             work: Vec::new(),
             commits: VecDeque::new(),
-            watch: Watch::default(),
+            watch,
             closing: false,
+            schedules: Schedules::start(random, at),
+            asked: Asked::default(),
+            wheel_at: at,
             waits: Waits::default(),
             waiting: BTreeMap::new(),
             consumers: BTreeMap::new(),
@@ -124,7 +204,7 @@ impl Hub {
 
     /// When the dispatcher is to be pumped again, as the world's time.
     pub(super) fn wake_at(&self, now: Duration) -> Duration {
-        self.desk.wake_at(self.at(now)).since(self.clock)
+        self.desk.wake_at(self.at(now)).min(self.wheel_at).since(self.clock)
     }
 
     /// The members of a group, as the dispatcher task knows them.
@@ -180,9 +260,13 @@ impl Hub {
                     let member = key(connection, answer.listener);
                     let Some(group) = self.consumers.get(&member).copied().flatten() else { continue };
                     let given = (answer.position, answer.attempt);
+                    let is_final = answer.verdict != Verdict::Progress;
                     let ended = self.desk.answered(group, connection, answer, self.at(now));
                     if ended != Ended::Stale {
-                        self.watch.answered(group, member, given, ended)?;
+                        self.watch.answered(tables, group, member, given, ended)?;
+                    }
+                    if is_final {
+                        self.watch.back(member, given);
                     }
                 }
             }
@@ -204,7 +288,8 @@ impl Hub {
             Request::Consume(wish) => {
                 let member = key(connection, wish.listener);
                 self.consumers.insert(member, None);
-                self.queue.push_back(Job::Group { id, wish: Box::new(wish), member });
+                let read = self.asked.changed;
+                self.queue.push_back(Job::Group { id, wish: Box::new(wish), member, read });
             }
             Request::Subscribe(wish) => {
                 let outcome = self.subscribe(connection, wish);
@@ -214,8 +299,10 @@ impl Hub {
                 let member = key(connection, listener);
                 let group = self.consumers.remove(&member).flatten();
                 self.leaving.insert(member, id);
+                self.watch.sent_away(member);
                 self.desk.leave(member, group, &mut self.effects);
             }
+            Request::Schedule(request) => self.asked_schedule(connection, id, request),
             Request::Wait(wait) => {
                 // As the command does: put down first, then looked for.
                 let _full = self.waits.add(wait.clone(), (connection, id));
@@ -253,66 +340,46 @@ impl Hub {
 
     // ---- what the dispatcher wants
 
-    /// One turn of the dispatcher, and everything that it wants done.
+    /// One turn of the dispatcher and of the wheel, and everything that they want done.
     pub(super) fn turn(&mut self, tables: &Tables, now: Duration) -> Result<(), Broken> {
         let at = self.at(now);
         self.desk.pump(at, &mut self.effects);
-        for effect in std::mem::take(&mut self.effects) {
-            self.carry_out(effect, tables)?;
-        }
+        self.carry_out(tables)?;
         let stall = self.desk.stall(at);
-        rule(stall.is_none(), "nothing that could be delivered is left lying", || format!("{stall:?}"))
+        rule(stall.is_none(), "nothing that could be delivered is left lying", || format!("{stall:?}"))?;
+        if !self.desk.is_closing() {
+            self.wheel_at = self.schedules.turn(at, &mut self.queue, &mut self.work, tables)?;
+        }
+        Ok(())
     }
 
     /// Moves cursors as far as they go, as the last thing that a hub does.
     pub(super) fn sweep(&mut self, tables: &Tables) -> Result<(), Broken> {
         self.desk.sweep(&mut self.effects);
-        for effect in std::mem::take(&mut self.effects) {
-            self.carry_out(effect, tables)?;
-        }
-        Ok(())
+        self.carry_out(tables)
     }
 
-    fn carry_out(&mut self, effect: Effect, tables: &Tables) -> Result<(), Broken> {
-        match effect {
-            Effect::Deliver { connection, listener, attempt, event } => {
-                let member = key(connection, listener);
-                let group = self.consumers.get(&member).copied().flatten();
-                let Some(group) = group else {
-                    return Err(Broken {
-                        rule: "deliveries go to members only",
-                        seen: format!("{member:?} gets {}", event.position),
-                    });
-                };
-                self.watch.delivered(&self.desk, tables, group, member, attempt, &event)?;
-                self.send(connection, Outgoing::Deliver { listener, attempt, event });
-            }
-            Effect::Push { connection, listener, event } => {
-                self.send(connection, Outgoing::Push { listener, event });
-            }
-            Effect::Lagged { connection, listener, behind } => {
-                self.send(connection, Outgoing::Lagged { listener, behind });
-            }
-            Effect::CaughtUp { connection, listener, position } => {
-                self.send(connection, Outgoing::CaughtUp { listener, position });
-            }
-            Effect::Left { connection, listener } => {
-                if let Some(id) = self.leaving.remove(&key(connection, listener)) {
-                    self.work.push(Work::Reply { connection, id, outcome: Ok(Reply::Left) });
-                }
-            }
-            Effect::Load { reader, wanted, after, limit } => {
-                self.work.push(Work::Load { reader, wanted, after, limit });
-            }
-            Effect::Fetch { group, pid, position } => self.work.push(Work::Fetch { group, pid, position }),
-            Effect::Settle(settlements) => self.queue.push_back(Job::Settle(settlements)),
-            Effect::Orphans(runs) => self.queue.push_back(Job::Orphans(runs)),
-            Effect::Unpark { .. } => {
-                let seen = "nobody asks for it here".to_owned();
-                return Err(Broken { rule: "parked events are taken up on request only", seen });
-            }
-        }
-        Ok(())
+    fn carry_out(&mut self, tables: &Tables) -> Result<(), Broken> {
+        let effects = std::mem::take(&mut self.effects);
+        let mut carrying = Carrying { hub: self, tables, seen: Ok(()) };
+        effects.into_iter().for_each(|effect| effect.carry_out(&mut carrying));
+        carrying.seen
+    }
+
+    fn deliver(
+        &mut self,
+        connection: ConnectionId,
+        outgoing: &Outgoing,
+        tables: &Tables,
+    ) -> Result<(), Broken> {
+        let Outgoing::Deliver { listener, attempt, event } = outgoing else { return Ok(()) };
+        let member = key(connection, *listener);
+        let group = self.consumers.get(&member).copied().flatten();
+        let Some(group) = group else {
+            let seen = format!("{member:?} gets {}", event.position);
+            return Err(Broken { rule: "deliveries go to members only", seen });
+        };
+        self.watch.delivered(&self.desk, tables, group, member, *attempt, event)
     }
 
     fn send(&mut self, connection: ConnectionId, outgoing: Outgoing) {
@@ -351,6 +418,53 @@ impl Hub {
             let (events, bytes) = std::mem::take(&mut end.underway);
             self.desk.written(connection, events, bytes);
         }
+    }
+}
+
+/// A hub that carries out effects, and what was seen of it.
+struct Carrying<'a> {
+    hub: &'a mut Hub,
+    tables: &'a Tables,
+    seen: Result<(), Broken>,
+}
+
+impl Hands for Carrying<'_> {
+    fn send(&mut self, connection: ConnectionId, outgoing: Outgoing) {
+        if self.seen.is_ok() {
+            self.seen = self.hub.deliver(connection, &outgoing, self.tables);
+        }
+        self.hub.send(connection, outgoing);
+    }
+
+    fn left(&mut self, member: MemberKey) {
+        if self.seen.is_ok() {
+            self.seen = self.hub.watch.left(member, self.tables);
+        }
+        if let Some(id) = self.hub.leaving.remove(&member) {
+            let connection = member.connection;
+            self.hub.work.push(Work::Reply { connection, id, outcome: Ok(Reply::Left) });
+        }
+    }
+
+    fn load(&mut self, reader: LoadFor, wanted: Wanted, after: Position, limit: u32) {
+        self.hub.work.push(Work::Load { reader, wanted, after, limit });
+    }
+
+    fn fetch(&mut self, group: GroupId, pid: Pid, position: Position) {
+        self.hub.work.push(Work::Fetch { group, pid, position });
+    }
+
+    fn settle(&mut self, settlements: Settlements) {
+        self.hub.queue.push_back(Job::Settle(settlements));
+    }
+
+    fn orphans(&mut self, runs: Vec<OrphanRun>) {
+        self.hub.queue.push_back(Job::Orphans(runs));
+    }
+
+    fn unpark(&mut self, ticket: u64, unpark: Unpark) {
+        let begun = self.hub.begin_unpark(ticket, unpark);
+        self.seen = std::mem::replace(&mut self.seen, Ok(())).and(begun);
     }
 }
 

@@ -1,6 +1,8 @@
 //! One spoke with its applications: the real session, and callers that publish, consume, subscribe
 //! and wait at random and check what they are told.
 
+mod schedules;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +12,7 @@ use proto::message::{Answer, Offer, Reply, Request, Scope, Verdict, Wait};
 use proto::session::{FromHub, Listen, RequestKey, SpokeSession, SpokeSessionConfig};
 use proto::{
     Attempt, Domain, Event, EventId, EventName, GroupName, ListenerId, NameFilter, NewEvent, Order, Pid,
-    Position, Refusal, Start, Topic,
+    Position, Priority, Refusal, Start, Topic,
 };
 
 use super::super::connection::ConnectionId;
@@ -43,6 +45,8 @@ enum Asked {
     Append(Vec<NewEvent>),
     Wait(Box<Wait>),
     Delete,
+    /// Something about a schedule that was there, or was not, when it was asked for.
+    Schedule(Box<schedules::Question>),
 }
 
 #[derive(Debug)]
@@ -327,6 +331,7 @@ impl Spoke {
                     format!("{wait:?} is answered with {}, the first is {first:?}", event.position)
                 })
             }
+            (Asked::Schedule(question), Ok(Reply::Schedule(reply))) => question.check(&reply, tables),
             (Asked::Chain(_), Ok(Reply::Chained(Chained::Stale))) | (Asked::Delete, _) | (_, Err(_)) => {
                 Ok(())
             }
@@ -372,7 +377,7 @@ impl Spoke {
         for asked in self.asked.values() {
             match asked {
                 Asked::Wait(wait) if tables.first(wait).is_none() => {}
-                Asked::Append(_) | Asked::Delete | Asked::Wait(_) | Asked::Chain(_) => {
+                Asked::Append(_) | Asked::Delete | Asked::Wait(_) | Asked::Chain(_) | Asked::Schedule(_) => {
                     return Some(format!("{asked:?}"));
                 }
             }
@@ -446,7 +451,9 @@ fn name(random: &mut Random) -> EventName {
 
 fn new_event(id: &str, random: &mut Random) -> NewEvent {
     let id = EventId::parse(id).expect("a letter and digits make an id");
-    NewEvent::new(id, domain(random), pid(random), name(random))
+    let event = NewEvent::new(id, domain(random), pid(random), name(random));
+    let priority = Priority::of(u8::try_from(random.below(10)).unwrap_or(0)).unwrap_or_default();
+    if random.once_in(4) { event.with_priority(priority) } else { event }
 }
 
 /// The same event once more.

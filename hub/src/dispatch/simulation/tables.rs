@@ -4,12 +4,16 @@
 //! It is the model that the real dispatcher is compared with. What survives a crash of the hub is
 //! here and nowhere else.
 
+mod changes;
+mod parked;
+mod schedules;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use db::{
-    Group, GroupId, GroupWish, Matching, OrphanRun, Outcome, Retry, Run, SettledRun, Settlements, Slot,
-    Wanted,
+    Group, GroupId, GroupPause, GroupWish, Matching, OrphanRun, Outcome, Retry, Run, Schedule, SettledRun,
+    Settlements, Slot, SlotMove, Wanted,
 };
 use proto::limits::SLOTS_PER_GROUP;
 use proto::message::{Appended, Scope, Stored, Wait};
@@ -18,6 +22,7 @@ use proto::{
     Version,
 };
 
+use self::parked::{ParkedRow, UnparkedRow};
 use super::super::group::Recovered;
 use super::broken::{Broken, rule};
 
@@ -32,12 +37,24 @@ pub(super) struct GroupRows {
     pub(super) retries: BTreeMap<Position, Retry>,
     /// What members had when a slot was last written.
     pub(super) outs: BTreeMap<u16, Vec<Position>>,
+    pub(super) pauses: Vec<GroupPause>,
+    pub(super) parked: BTreeMap<Position, ParkedRow>,
+    /// What was done about parked events, by event and time.
+    unparked: BTreeMap<(Position, Timestamp), UnparkedRow>,
+    /// Processes that are parked as a whole.
+    parked_pids: BTreeSet<Pid>,
+    /// Processes of which an event was deleted with which they were parked: the hub finds out when it starts.
+    pub(super) blocked_by_deleted: BTreeSet<Pid>,
 }
 
 impl GroupRows {
     /// Whether every slot is in the epoch that is said.
     fn holds(&self, settlements: &Settlements) -> bool {
-        settlements.moves.iter().all(|moved| {
+        self.holds_moves(&settlements.moves)
+    }
+
+    fn holds_moves(&self, moves: &[SlotMove]) -> bool {
+        moves.iter().all(|moved| {
             self.group.slots.get(usize::from(moved.slot)).is_some_and(|slot| slot.epoch == moved.epoch)
         })
     }
@@ -73,8 +90,13 @@ pub(super) struct Tables {
     ids: BTreeMap<EventId, (Position, Version, [u8; 16])>,
     versions: BTreeMap<(Domain, Pid), Version>,
     pub(super) deleted: BTreeSet<Position>,
+    /// The processes of what was deleted.
+    deleted_pids: BTreeMap<Position, Pid>,
     orphans: BTreeSet<Position>,
     pub(super) groups: BTreeMap<u32, GroupRows>,
+    pub(super) schedules: BTreeMap<EventId, Schedule>,
+    /// Schedules that were asked for so far.
+    scheduled: u64,
 }
 
 impl Tables {
@@ -88,8 +110,7 @@ impl Tables {
     }
 
     pub(super) fn event(&self, position: Position) -> Option<&Arc<Event>> {
-        let index = usize::try_from(position.0.checked_sub(1)?).ok()?;
-        self.events.get(index)?.as_ref()
+        event_at(&self.events, position)
     }
 
     /// Appends events, all or none.
@@ -150,10 +171,11 @@ impl Tables {
     pub(super) fn delete(&mut self, position: Position) {
         let index = position.0.checked_sub(1).and_then(|index| usize::try_from(index).ok());
         if let Some(event) = index.and_then(|index| self.events.get_mut(index)) {
-            *event = None;
+            let pid = event.take().map(|event| event.pid.clone());
+            self.deleted_pids.extend(pid.map(|pid| (position, pid)));
             self.deleted.insert(position);
             for rows in self.groups.values_mut() {
-                rows.retries.remove(&position);
+                rows.forget_parked(position);
             }
         }
     }
@@ -193,6 +215,11 @@ impl Tables {
             settled: BTreeMap::new(),
             retries: BTreeMap::new(),
             outs: BTreeMap::new(),
+            pauses: Vec::new(),
+            parked: BTreeMap::new(),
+            unparked: BTreeMap::new(),
+            parked_pids: BTreeSet::new(),
+            blocked_by_deleted: BTreeSet::new(),
         };
         self.groups.insert(id.0, rows);
         self.recover(id).ok_or(Refusal::Stopping)
@@ -212,9 +239,9 @@ impl Tables {
             group: rows.group.clone(),
             runs: rows.runs.values().map(run).collect(),
             retries: rows.retries.values().cloned().collect(),
-            pauses: Vec::new(),
-            replays: Vec::new(),
-            parked_pids: Vec::new(),
+            pauses: rows.pauses.clone(),
+            replays: rows.replays(),
+            parked_pids: rows.pids_parked(),
             outs: rows.outs.values().flatten().copied().collect(),
         })
     }
@@ -279,15 +306,19 @@ impl Tables {
 
     /// Records outcomes, all or none; `Ok(false)` if a slot is not the writer's in its epoch.
     pub(super) fn settle(&mut self, settlements: &Settlements) -> Result<bool, Broken> {
-        let Self { events, groups, deleted, .. } = self;
+        let Self { events, groups, deleted, deleted_pids, .. } = self;
         let Some(rows) = groups.get_mut(&settlements.group.0) else { return Ok(false) };
         if !rows.holds(settlements) {
             return Ok(false);
         }
         let fenced: BTreeSet<_> = settlements.moves.iter().map(|moved| moved.slot).collect();
+        rows.set_aside(settlements);
+        // Its event was deleted while it was parked.
+        let blocking = settlements.aside.blocking.iter();
+        rows.blocked_by_deleted.extend(blocking.filter_map(|position| deleted_pids.get(position)).cloned());
         for run in &settlements.runs {
             rule(fenced.contains(&run.slot), "every run is fenced by its slot", || format!("{run:?}"))?;
-            record(rows, events, deleted, run)?;
+            record(rows, events, deleted, run, &settlements.aside.blocking)?;
         }
         for retry in &settlements.retries {
             rule(!rows.settled.contains_key(&retry.position), "what is settled is not tried again", || {
@@ -295,7 +326,6 @@ impl Tables {
             })?;
             rows.retries.insert(retry.position, retry.clone());
         }
-        rows.outs.extend(settlements.aside.outs.iter().cloned());
         for moved in &settlements.moves {
             move_cursor(rows, events, moved)?;
         }
@@ -303,15 +333,21 @@ impl Tables {
     }
 }
 
+fn event_at(log: &[Option<Arc<Event>>], position: Position) -> Option<&Arc<Event>> {
+    let index = usize::try_from(position.0.checked_sub(1)?).ok()?;
+    log.get(index)?.as_ref()
+}
+
 /// Records one run: each of its events once, and only what the group is to have.
 fn record(
     rows: &mut GroupRows,
-    events: &[Option<Arc<Event>>],
+    log: &[Option<Arc<Event>>],
     deleted: &BTreeSet<Position>,
     run: &Run,
+    blocking: &[Position],
 ) -> Result<(), Broken> {
     let within = |position: Position| run.first <= position && position <= run.last;
-    let covered: Vec<_> = events
+    let covered: Vec<_> = log
         .iter()
         .flatten()
         .filter(|event| within(event.position) && event.slot() == run.slot && rows.wants(event))
@@ -329,6 +365,13 @@ fn record(
         rule(before.is_none(), "one settlement for each group and event", || {
             format!("position {position} is settled as {before:?} and again by {run:?}")
         })?;
+        rule(!rows.is_replayed(position), "what has an outcome is not to be delivered again", || {
+            format!("position {position} is settled by {run:?} and still marked")
+        })?;
+        let pid = event_at(log, position).map(|event| event.pid.clone());
+        if let (Outcome::Parked { .. }, Some(pid)) = (&run.outcome, pid) {
+            rows.park(position, pid, run, blocking.contains(&position));
+        }
         rows.retries.remove(&position);
     }
     rows.retries.remove(&run.first);
@@ -344,16 +387,13 @@ fn record(
 }
 
 /// Moves a slot's cursor on, over what is settled and nothing else.
-fn move_cursor(
-    rows: &mut GroupRows,
-    events: &[Option<Arc<Event>>],
-    moved: &db::SlotMove,
-) -> Result<(), Broken> {
+fn move_cursor(rows: &mut GroupRows, events: &[Option<Arc<Event>>], moved: &SlotMove) -> Result<(), Broken> {
     let passed = events.iter().flatten().find(|event| {
         event.position <= moved.cursor
             && event.slot() == moved.slot
             && rows.wants(event)
             && !rows.settled.contains_key(&event.position)
+            && !rows.is_replayed(event.position)
     });
     rule(passed.is_none(), "a cursor passes only what is settled", || {
         format!("{moved:?} passes {:?}", passed.map(|event| event.position))

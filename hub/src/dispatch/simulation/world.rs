@@ -1,16 +1,18 @@
 //! The world around the hub: spokes, wires, time and everything that goes wrong, one random step
 //! after the other, then a calm in which everything that is owed has to come.
 
+mod bustle;
 mod calm;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use proto::Timestamp;
+use db::{Act, Committed, GroupAct, GroupChange, GroupId};
+use proto::{Position, Timestamp};
 
 use super::super::connection::ConnectionId;
 use super::broken::Broken;
-use super::hub::Hub;
+use super::hub::{Fault, Hub, change_of, fire_elsewhere, pause, setting};
 use super::random::Random;
 use super::spoke::{Spoke, Temper};
 use super::tables::Tables;
@@ -19,6 +21,9 @@ use super::{Failure, Figures};
 
 /// Spokes of a world.
 const SPOKES: usize = 4;
+
+/// Rounds in which everything flows, and goes wrong.
+const BUSTLE_ROUNDS: usize = 300;
 
 /// Steps that a failure tells of.
 const TRAIL: usize = 80;
@@ -62,10 +67,16 @@ impl World {
                 return Err(self.failure(seed, step, broken));
             }
         }
+        for round in 0..BUSTLE_ROUNDS {
+            if let Err(broken) = self.bustle() {
+                return Err(self.failure(seed, steps + round, broken));
+            }
+        }
         match self.calm() {
             Ok(()) => {
-                self.figures.steps = steps;
+                self.figures.steps = steps + BUSTLE_ROUNDS;
                 self.figures.events = self.tables.events().count();
+                self.figures.fired = self.tables.fired();
                 Ok(self.figures)
             }
             Err(broken) => Err(self.failure(seed, steps, broken)),
@@ -80,7 +91,7 @@ impl World {
         if self.trail.len() == TRAIL {
             self.trail.pop_front();
         }
-        self.trail.push_back(what());
+        self.trail.push_back(format!("{:?} {}", self.now, what()));
     }
 
     /// One random thing.
@@ -95,7 +106,8 @@ impl World {
             3 if self.random.once_in(2) => {
                 self.with_spoke(which, |spoke, world| spoke.subscribe(&mut world.random));
             }
-            4 if self.random.once_in(3) => {
+            4 if self.random.once_in(3) => self.schedule(which),
+            4 if self.random.once_in(2) => {
                 self.with_spoke(which, |spoke, world| spoke.wait(&mut world.random, &world.tables));
             }
             5..=7 => self.with_spoke(which, |spoke, world| spoke.answer(&mut world.random, Temper::Moody)),
@@ -103,11 +115,12 @@ impl World {
             9..=11 => self.talk(which)?,
             12 | 13 => self.hear(which)?,
             14 | 15 => self.write()?,
-            16 | 17 => self.finish(),
+            16 | 17 => self.finish()?,
             18 => {
-                let now = self.now;
+                let (now, news) = (self.now, self.random.below(4));
                 if let Some(hub) = &mut self.hub {
                     hub.tell_commit(now);
+                    hub.schedules.tell_news(news, hub.at(now));
                 }
             }
             19 => self.time_passes()?,
@@ -123,6 +136,14 @@ impl World {
         if let Some(spoke) = self.spokes.get_mut(which) {
             *spoke = taken;
         }
+    }
+
+    fn schedule(&mut self, which: usize) {
+        let Some(hub) = &self.hub else { return };
+        let times = (hub.at(self.now), hub.schedules.edge);
+        self.with_spoke(which, |spoke, world| {
+            spoke.schedule(&mut world.random, &mut world.next_event, times, &world.tables);
+        });
     }
 
     fn turn(&mut self) -> Result<(), Broken> {
@@ -164,9 +185,20 @@ impl World {
                 self.with_spoke(which, |spoke, world| spoke.delete(&mut world.random, &world.tables));
             }
             25 => {
-                self.now += Duration::from_secs(7);
-                self.note(|| "the clock jumps".to_owned());
+                let far = if self.random.once_in(3) { 40 } else { 7 };
+                self.now += Duration::from_secs(far);
+                self.note(|| format!("the clock jumps by {far} s"));
             }
+            26..=29 => self.fault(),
+            30 => {
+                if let Some(hub) = &mut self.hub {
+                    hub.schedules.miss_news();
+                }
+                self.note(|| "news of schedules is missed".to_owned());
+            }
+            31 | 32 => self.fire_elsewhere()?,
+            33..=44 => self.unpark(),
+            45..=56 => self.change_groups(),
             _ => {
                 if self.random.once_in(10) {
                     self.connect(which);
@@ -176,13 +208,60 @@ impl World {
         Ok(())
     }
 
+    /// The database will not answer once, for those who fire schedules.
+    fn fault(&mut self) {
+        let fault = if self.random.once_in(2) { Fault::Lost } else { Fault::Unheard };
+        if let Some(hub) = &mut self.hub {
+            hub.schedules.fault = Some(fault);
+        }
+        self.note(|| format!("the database will not answer: {fault:?}"));
+    }
+
+    /// Another hub, whose clock is not the same, fires what is due.
+    fn fire_elsewhere(&mut self) -> Result<(), Broken> {
+        self.note(|| "another hub fires schedules".to_owned());
+        let Some(hub) = &mut self.hub else { return Ok(()) };
+        hub.schedules.outdone = true;
+        let ahead = Duration::from_millis(u64::try_from(self.random.below(3_000)).unwrap_or(0));
+        let at = hub.at(self.now + ahead);
+        fire_elsewhere(&mut self.tables, at)?;
+        hub.commits.push_back(Committed::Missed { head: self.tables.head() });
+        Ok(())
+    }
+
+    /// Somebody replays or discards parked events of a group, or finds that others were quicker.
+    fn unpark(&mut self) {
+        let groups: Vec<_> = self.tables.groups.keys().copied().collect();
+        let Some(group) = self.random.pick(&groups) else { return };
+        let Some((events, act)) = choose_parked(&mut self.random, &self.tables, group) else { return };
+        self.note(|| format!("{act:?} {events:?} of group {group}"));
+        if let Some(hub) = &mut self.hub {
+            hub.asked.act_twice = self.random.once_in(8);
+            hub.unpark(GroupId(group), events, act);
+        }
+    }
+
+    /// Somebody sets, pauses or resumes the groups of a name, or those of one domain.
+    fn change_groups(&mut self) {
+        let names: Vec<_> = self.tables.groups.values().map(|rows| rows.group.clone()).collect();
+        let Some(group) = self.random.pick(&names) else { return };
+        let random = &mut self.random;
+        let act = if random.once_in(2) { GroupAct::Set(setting(random)) } else { pause(random) };
+        let domain = random.once_in(2).then_some(group.topic.domain);
+        let change = GroupChange { domain, ..change_of(group.name, act) };
+        self.note(|| format!("{change:?}"));
+        if let Some(hub) = &mut self.hub {
+            hub.change(change);
+        }
+    }
+
     fn start_hub(&mut self) {
         self.lives += 1;
         self.figures.lives += 1;
         // A new process reads the wall clock anew, and it may have been set back.
         let skew = Duration::from_millis(u64::try_from(self.random.below(60_000)).unwrap_or(0));
         let clock = Timestamp::default().plus(Duration::from_secs(1_000_000)).plus(skew);
-        self.hub = Some(Hub::start(self.lives, &mut self.tables, clock, self.now));
+        self.hub = Some(Hub::start(self.lives, &mut self.tables, clock, &mut self.random, self.now));
         let life = self.lives;
         self.note(|| format!("hub {life} starts"));
     }
@@ -207,7 +286,7 @@ impl World {
             hub.turn(&self.tables, self.now)?;
             hub.write(usize::MAX, &mut self.tables, self.now)?;
             for work in std::mem::take(&mut hub.work) {
-                hub.finish(work, 100, &self.tables, self.now);
+                hub.finish(work, 100, &self.tables, self.now)?;
             }
         }
         hub.sweep(&self.tables)?;
@@ -349,12 +428,11 @@ impl World {
         }
     }
 
-    fn finish(&mut self) {
-        let Some(hub) = &mut self.hub else { return };
-        if let Some(work) = self.random.take(&mut hub.work) {
-            let page = 1 + self.random.below(40);
-            hub.finish(work, page, &self.tables, self.now);
-        }
+    fn finish(&mut self) -> Result<(), Broken> {
+        let Some(hub) = &mut self.hub else { return Ok(()) };
+        let Some(work) = self.random.take(&mut hub.work) else { return Ok(()) };
+        let page = 1 + self.random.below(40);
+        hub.finish(work, page, &self.tables, self.now)
     }
 
     fn time_passes(&mut self) -> Result<(), Broken> {
@@ -386,4 +464,24 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// Parked events of a group, as a selection would find them: one, or a process from its first one on.
+fn choose_parked(random: &mut Random, tables: &Tables, group: u32) -> Option<(Vec<(Position, u16)>, Act)> {
+    let rows = tables.groups.get(&group)?;
+    let positions: Vec<_> = rows.parked.keys().copied().collect();
+    let chosen = random.pick(&positions)?;
+    let row = rows.parked.get(&chosen)?;
+    let slot = proto::slot(&rows.group.topic.domain, &row.pid);
+    let whole = random.once_in(3);
+    if random.once_in(4) && !whole {
+        return Some((vec![(chosen, slot)], Act::Discard { reason: "never mind".to_owned() }));
+    }
+    if !row.blocks && !whole {
+        return Some((vec![(chosen, slot)], Act::Replay));
+    }
+    let of_pid = rows.parked.iter().filter(|(_, other)| other.pid == row.pid);
+    let mut events: Vec<_> = of_pid.map(|(&position, _)| (position, slot)).collect();
+    events.truncate(1 + random.below(events.len()));
+    Some((events, Act::Replay))
 }

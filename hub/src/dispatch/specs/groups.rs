@@ -67,6 +67,24 @@ fn settings_are_in_force_at_once() {
 }
 
 #[test]
+fn what_waits_for_its_note_stays_when_it_is_paused_meanwhile() {
+    let mut scene = Scene::new(Order::ByPid);
+    scene.desk.beware();
+    scene.join(1, 10);
+    scene.commit(&[(1, "a"), (2, "b")]);
+    let effects = scene.pump();
+    assert_eq!((delivered(&effects), settlements(effects).len()), (Vec::new(), 1));
+
+    scene.change(Order::ByPid, chosen(), &[pause(Some("a"))]);
+    let mut effects = Vec::new();
+    scene.desk.flushed(GROUP, &mut effects);
+    assert_eq!(delivered(&effects), [(1, 2, 1)]);
+    assert!(scene.goes().is_empty());
+    scene.change(Order::ByPid, chosen(), &[]);
+    assert_eq!(scene.goes(), [1]);
+}
+
+#[test]
 fn a_paused_group_delivers_nothing_new_and_finishes_what_is_out() {
     let mut scene = Scene::new(Order::ByPid);
     scene.join(1, 2);

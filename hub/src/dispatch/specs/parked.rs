@@ -122,6 +122,22 @@ fn a_replayed_event_goes_before_what_its_process_was_not_given_yet_and_behind_wh
 }
 
 #[test]
+fn a_replayed_event_goes_before_one_that_waits_for_its_note() {
+    let mut scene = Scene::with(recovered(1, Order::ByPid), 1);
+    scene.desk.beware();
+    scene.join(1, 10);
+    scene.wish(1, &[(1, "a")], Act::Replay).unwrap();
+    scene.pump();
+    scene.commit(&[(2, "a")]);
+    assert_eq!(delivered(&scene.pump()), [], "2 waits for its note");
+    scene.desk.unparked(GROUP, 1, Some(&replayed(&[(1, "a")], &[("a", None)])), scene.now);
+    let mut effects = Vec::new();
+    scene.desk.flushed(GROUP, &mut effects);
+    assert_eq!(delivered(&effects), []);
+    assert_eq!(scene.settle().0, [(1, 1, 2)]);
+}
+
+#[test]
 fn replays_of_one_process_come_in_the_order_of_the_log_whatever_order_they_were_asked_in() {
     let mut scene = Scene::parking(ParkPolicy::Event);
     scene.join(1, 10);
@@ -228,6 +244,29 @@ fn after_a_restart_what_is_replayed_is_delivered_once_and_settled_once() {
     assert_eq!(out, [(1, 3, 1)]);
     assert_eq!(outcomes(&flushes), [(2, Outcome::Success)]);
     assert_eq!(flushes[0].aside.replayed, [Position(2)]);
+}
+
+#[test]
+fn an_event_that_is_read_after_a_restart_goes_before_a_later_one_of_its_process_that_is_replayed() {
+    // As a group leaves it that was unordered when the later one was parked.
+    let mut before = recovered(0, Order::ByPid);
+    before.replays = vec![replay(2, "a")];
+    before.retries.push(Retry {
+        position: Position(2),
+        attempts: Attempt(1),
+        retry_at: Timestamp::default().plus(Duration::from_secs(9)),
+        reason: "no stock".to_owned(),
+        consumer: Arc::from("m0"),
+        losses: 0,
+    });
+    let mut scene = Scene::with(before, 2);
+    scene.join(1, 10);
+    assert_eq!(scene.settle().0, []);
+    scene.loaded(0, &[(1, "a"), (2, "a")]);
+    assert_eq!(scene.settle().0, [(1, 1, 1)]);
+    assert_eq!(scene.later(Duration::from_secs(10)), [], "2 waits for 1");
+    scene.answer(1, 1, 1, Verdict::Ack);
+    assert_eq!(scene.later(Duration::from_secs(10)), [(1, 2, 3)]);
 }
 
 #[test]
@@ -383,6 +422,21 @@ fn what_is_parked_again_while_another_replay_is_under_way_stays_parked() {
     let behind = || parked("behind parked event 1");
     assert_eq!(outcomes(&flushes), [(1, parked("no stock")), (2, behind()), (3, behind())]);
     assert!(flushes.iter().any(|flush| flush.aside.pids.contains(&pid("a"))));
+}
+
+#[test]
+fn a_process_goes_on_when_the_event_that_parked_it_is_deleted_and_the_rest_replayed() {
+    let mut scene = Scene::parking(ParkPolicy::Pid);
+    scene.join(1, 10);
+    scene.commit(&[(1, "a"), (2, "a")]);
+    scene.pump();
+    scene.answer(1, 1, 1, park());
+    let (_, flushes) = scene.settle();
+    assert_eq!(outcomes(&flushes).len(), 2, "2 is parked behind 1");
+
+    scene.desk.deleted(&[Position(1)]);
+    scene.replay(&[(2, "a")], &[("a", None)]);
+    assert_eq!(scene.settle().0, [(1, 2, 2)]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use db::{GroupId, Unpark, Unparked, WriteError};
+use db::{GroupId, Unparked, WriteError};
 use proto::{Position, Refusal};
 
 use super::DispatchTask;
@@ -11,9 +11,9 @@ use crate::dispatch::handle::{UnparkOrder, Unparking};
 
 /// An act that the writer has done, or not.
 pub(super) struct Done {
-    group: GroupId,
-    ticket: u64,
-    outcome: Result<Unparked, WriteError>,
+    pub(super) group: GroupId,
+    pub(super) ticket: u64,
+    pub(super) outcome: Result<Unparked, WriteError>,
 }
 
 /// Those who wait for an act, by its number. The groups bound how many there are.
@@ -53,14 +53,6 @@ impl DispatchTask {
         if let Err(refusal) = self.desk.wish_unpark(group, UnparkWish { ticket, events, act, agent }) {
             self.unparks.answer(ticket, Err(refusal));
         }
-    }
-
-    pub(super) fn unpark(&mut self, ticket: u64, unpark: Unpark) {
-        let log = self.log.clone();
-        self.work.push(Box::pin(async move {
-            let group = unpark.group;
-            super::Done::Unparked(Done { group, ticket, outcome: log.unpark(unpark).await })
-        }));
     }
 
     pub(super) fn unparked(&mut self, done: Done) {

@@ -42,6 +42,7 @@ impl Hub {
         let at = self.at(now);
         let settlement = group.and_then(|group| self.desk.chain(group, member, position, attempt, at));
         let Some(settlement) = settlement else {
+            self.watch.back(member, (position, attempt));
             return self.reply(connection, id, Ok(Reply::Chained(Chained::Stale)));
         };
         let events = effects.iter().filter_map(Effect::event).cloned().collect();
@@ -63,12 +64,12 @@ impl Hub {
         let outcome = match written {
             Written::Fenced => None,
             Written::Refused(refusal) => {
-                self.watch.answered(group, chain.member, given, Ended::Failed)?;
+                self.watch.answered(tables, group, chain.member, given, Ended::Failed)?;
                 Some(Err(refusal))
             }
             Written::Stored(appended, stored) => {
                 // Whoever had it meanwhile would have been given what is settled.
-                self.watch.answered(group, chain.member, given, Ended::Succeeded)?;
+                self.watch.answered(tables, group, chain.member, given, Ended::Succeeded)?;
                 new.extend(stored);
                 Some(Ok(appended))
             }
@@ -83,8 +84,9 @@ impl Hub {
         chain: &UnderWay,
         outcome: Option<Result<Vec<Appended>, Refusal>>,
         now: Duration,
-    ) {
+    ) -> Result<(), Broken> {
         let group = chain.settlement.group;
+        self.watch.back(chain.member, (chain.position(), chain.attempt));
         let reason = "the group has gone to another hub".to_owned();
         let committed = match &outcome {
             Some(Ok(_)) => Committed::Yes,
@@ -94,10 +96,11 @@ impl Hub {
         let at = self.at(now);
         let ended = self.desk.chained(group, chain.position(), committed, at, &mut self.effects);
         if outcome.is_none() && ended != Ended::Stale {
-            self.lost(group);
+            self.lost(group)?;
         }
         let outcome = outcome.unwrap_or(Err(Refusal::Unavailable { reason }));
         let outcome = outcome.map(|appended| Reply::Chained(Chained::Committed(appended)));
         self.reply(chain.connection, chain.id, outcome);
+        Ok(())
     }
 }

@@ -38,17 +38,27 @@ impl Hub {
                 Job::Settle(settlements) => {
                     // A chain may have found before it that the group has gone, and forgotten its answers.
                     if tables.holds(&settlements) {
-                        self.watch.recorded(&settlements)?;
+                        self.watch.recorded(&settlements, tables)?;
                     }
                     let held = tables.settle(&settlements)?;
                     self.work.push(Work::Settled { group: settlements.group, held });
                 }
                 Job::Chain(chain) => self.write_chain(chain, &mut new, tables, now)?,
+                Job::Schedule { connection, id, request } => {
+                    self.write_schedule((connection, id), request, tables, now);
+                }
+                Job::Fire(firing) => self.write_firing(firing, &mut new, tables)?,
+                Job::Step(firing) => self.write_steps(firing, &mut new, tables)?,
+                Job::Unpark { ticket, unpark } => self.write_unpark(ticket, &unpark, tables)?,
+                Job::Change(change) => {
+                    let changed = tables.change(&change, self.at(now));
+                    self.work.push(Work::Changed(changed));
+                }
                 Job::Orphans(runs) => {
                     tables.orphans(&runs)?;
                     self.work.push(Work::OrphansDone);
                 }
-                Job::Group { id, wish, member } => {
+                Job::Group { id, wish, member, read } => {
                     let group = GroupWish {
                         name: wish.group.clone(),
                         topic: wish.topic.clone(),
@@ -56,7 +66,7 @@ impl Hub {
                         order: wish.order,
                     };
                     let group = Box::new(tables.group(&group, self.life));
-                    self.work.push(Work::Group { id, wish, member, group });
+                    self.work.push(Work::Group { id, wish, member, group, read });
                 }
                 Job::Delete { connection, id, position } => {
                     if !new.is_empty() {
@@ -122,7 +132,7 @@ impl Hub {
         page: usize,
         tables: &Tables,
         now: Duration,
-    ) {
+    ) -> Result<(), Broken> {
         let at = self.at(now);
         match work {
             Work::Load { reader, wanted, after, limit } => {
@@ -137,12 +147,21 @@ impl Hub {
                 self.desk.fetched(group, position, &found.events);
             }
             Work::Settled { group, held: true } => self.desk.flushed(group, &mut self.effects),
-            Work::Settled { group, held: false } => self.lost(group),
+            Work::Settled { group, held: false } => self.lost(group)?,
             Work::OrphansDone => self.desk.orphans_flushed(),
-            Work::Group { id, wish, member, group } => self.joined(id, &wish, member, *group, now),
+            Work::Group { id, wish, member, group, read } => {
+                let is_here = group.as_ref().as_ref().is_ok_and(|new| self.desk.has_group(new.group.id));
+                if !is_here && self.asked.since(read) && self.consumers.contains_key(&member) {
+                    // It may have been set since it was read.
+                    let read = self.asked.changed;
+                    self.queue.push_back(Job::Group { id, wish, member, read });
+                } else {
+                    self.joined(id, &wish, member, *group, now);
+                }
+            }
             Work::Reply { connection, id, outcome } => self.reply(connection, id, outcome),
             Work::Look { connection, id, wait } => {
-                let Some(waiting) = self.waiting.get_mut(&(connection, id)) else { return };
+                let Some(waiting) = self.waiting.get_mut(&(connection, id)) else { return Ok(()) };
                 waiting.looked = true;
                 let found = tables.first(&wait).cloned().or_else(|| waiting.told.take());
                 if let Some(event) = found {
@@ -150,8 +169,18 @@ impl Hub {
                 }
             }
             Work::Told { connection, id, event } => self.answer_wait(connection, id, event),
-            Work::Chained(chain, outcome) => self.chained(&chain, outcome, now),
+            Work::Due { after, until, limit, page } => {
+                self.read_due((after, until, limit), page, tables, at);
+            }
+            Work::Fired(firing) => self.fired(firing, tables, at),
+            Work::Unparked { group, ticket, unparked } => {
+                self.unparked(group, ticket, unparked.as_ref(), now);
+            }
+            Work::Changed(changed) => self.changed(changed),
+            Work::Chained(chain, outcome) => self.chained(&chain, outcome, now)?,
         }
+        // What it makes the dispatcher want is done before the next thing ends.
+        self.carry_out(tables)
     }
 
     fn answer_wait(&mut self, connection: ConnectionId, id: RequestId, event: Arc<Event>) {
@@ -176,6 +205,9 @@ impl Hub {
             }
             Ok(recovered) => {
                 let (group, after) = (recovered.group.id, recovered.group.start_after);
+                if !self.desk.has_group(group) {
+                    self.watch.learns(&recovered.group, &recovered.pauses);
+                }
                 self.desk.add_group(recovered, self.at(now));
                 let label = Arc::from(format!("{}/{}", SERVICE, member.connection.0));
                 if self.desk.join(group, member, label, wish.credit) {
@@ -191,16 +223,19 @@ impl Hub {
     }
 
     /// The group is not this hub's any more: its members have to come again.
-    pub(super) fn lost(&mut self, group: GroupId) {
-        self.desk.drop_group(group);
+    pub(super) fn lost(&mut self, group: GroupId) -> Result<(), Broken> {
+        let tickets = self.desk.drop_group(group);
+        self.acts_end(group, &tickets)?;
         self.watch.dropped(group);
         let members: Vec<_> =
             self.consumers.iter().filter(|(_, of)| **of == Some(group)).map(|(&key, _)| key).collect();
         for member in members {
             self.consumers.remove(&member);
+            self.watch.sent_away(member);
             let refusal = Refusal::Unavailable { reason: "the group has gone to another hub".to_owned() };
             self.send(member.connection, Outgoing::Dropped { listener: member.listener, refusal });
         }
+        Ok(())
     }
 }
 

@@ -16,15 +16,22 @@ impl World {
     /// Nothing goes wrong any more: everything that is owed comes, and then everything is settled.
     pub(super) fn calm(&mut self) -> Result<(), Broken> {
         self.note(|| "calm".to_owned());
+        if self.hub.as_ref().is_some_and(|hub| hub.schedules.outdone) {
+            self.crash();
+        }
         if self.hub.is_none() {
             self.start_hub();
         }
         let mut owed = None;
         for round in 0..CALM_ROUNDS {
-            self.calm_round()?;
+            self.round(Temper::Diligent)?;
             // The groups that are there have to have a member each.
             if round % 50 == 20 {
                 self.staff();
+            }
+            // What was asked for before the calm may be a pause.
+            if let Some(hub) = self.hub.as_mut().filter(|hub| hub.asked.is_done()) {
+                hub.resume_all(&self.tables);
             }
             owed = self.owed();
             if round > 30 && owed.is_none() {
@@ -34,7 +41,8 @@ impl World {
         rule(owed.is_none(), "what is owed comes in the end", || owed.unwrap_or_default())
     }
 
-    fn calm_round(&mut self) -> Result<(), Broken> {
+    /// Everything that is on its way arrives, and every spoke answers what it has.
+    pub(super) fn round(&mut self, temper: Temper) -> Result<(), Broken> {
         for which in 0..SPOKES {
             let gone = self
                 .spokes
@@ -49,9 +57,9 @@ impl World {
             self.connect(which);
             self.with_spoke(which, |spoke, world| {
                 for _ in 0..spoke.holds() {
-                    spoke.answer(&mut world.random, Temper::Diligent);
+                    spoke.answer(&mut world.random, temper);
                 }
-                spoke.give_back(&mut world.random, Temper::Diligent);
+                spoke.give_back(&mut world.random, temper);
             });
             self.push(which);
             self.talk(which)?;
@@ -65,8 +73,9 @@ impl World {
         // Ends of links that nobody has any more are noticed by their silence.
         hub.write(usize::MAX, &mut self.tables, self.now)?;
         hub.tell_commit(self.now);
+        hub.schedules.tell_news(usize::MAX, hub.at(self.now));
         for work in std::mem::take(&mut hub.work) {
-            hub.finish(work, 100, &self.tables, self.now);
+            hub.finish(work, 100, &self.tables, self.now)?;
         }
         hub.turn(&self.tables, self.now)?;
         let wake = hub.wake_at(self.now).saturating_sub(self.now);
@@ -76,7 +85,7 @@ impl World {
     }
 
     /// Every group without a member gets one.
-    fn staff(&mut self) {
+    pub(super) fn staff(&mut self) {
         let Some(hub) = &self.hub else { return };
         let staffed = |which: &usize| {
             let Listen::Consume { group, topic, .. } = group(*which, 8) else { return true };
@@ -97,6 +106,9 @@ impl World {
 
     /// What has not come yet.
     fn owed(&self) -> Option<String> {
+        if self.hub.as_ref().is_some_and(|hub| !hub.asked.is_done()) {
+            return Some("people were not answered".to_owned());
+        }
         for rows in self.tables.groups.values() {
             let open = self
                 .tables
@@ -110,6 +122,9 @@ impl World {
                 ));
             }
         }
+        if let Some(due) = self.tables.first_due() {
+            return Some(format!("a schedule is pending: {due:?}"));
+        }
         self.spokes.iter().find_map(|spoke| spoke.owed(&self.tables))
     }
 
@@ -119,6 +134,7 @@ impl World {
         let head = self.tables.head();
         for rows in self.tables.groups.values() {
             self.figures.settled += rows.settled.len();
+            self.figures.unparked += rows.acts();
             let behind = rows.group.slots.iter().find(|slot| slot.cursor < head);
             rule(behind.is_none(), "after a stop in order every cursor is at the end", || {
                 format!("{behind:?} of group {}, the log ends at {head}", rows.group.name)
