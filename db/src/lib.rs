@@ -26,6 +26,7 @@ mod certificates;
 mod hubs;
 mod journal;
 mod record;
+mod tokens;
 
 pub mod doctor;
 
@@ -48,6 +49,7 @@ pub use schedule::{
     Cancelled, Due, Occurrence, Schedule, ScheduleState, ScheduleWish, Scheduled, SeriesState, SeriesStep,
     SeriesWish, Shot, Stepped, Turn, Which,
 };
+pub use tokens::{EnrolmentRow, TokenRow, Tokens};
 pub use url::DatabaseUrl;
 pub use write::append::Append;
 pub use write::ceiling::Ceiling;
