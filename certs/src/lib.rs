@@ -32,4 +32,5 @@ pub use error::CertError;
 pub use identity::{Identity, Role, Validity, fingerprint, identity, not_after, trust_domain, validity};
 pub use key::SecretKey;
 pub use leaf::{LEAF_LIFETIME, hub_leaf, spoke_leaf};
-pub use request::{REQUEST_BYTES_MAX, spoke_request};
+pub use random::bytes as random_bytes;
+pub use request::{REQUEST_BYTES_MAX, check_request, spoke_request};

@@ -14,6 +14,7 @@ use crate::failure::{self, Failure};
 use crate::record::RecordError;
 use crate::row::{Row, RowError};
 use crate::statement::{Statement, Value};
+use crate::tokens::Tokens;
 
 const INSERT: Statement = Statement::each(
     include_str!("../../sql/sqlite/certificate/insert.sql"),
@@ -113,6 +114,12 @@ impl Database {
 }
 
 impl Certificates {
+    /// The enrolment tokens of the same database.
+    #[must_use]
+    pub fn tokens(&self) -> Tokens {
+        self.database.tokens()
+    }
+
     /// Stores an active certificate. `false`: its id has an active one already, and nothing changed.
     ///
     /// # Errors

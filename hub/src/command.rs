@@ -12,6 +12,7 @@ mod parked;
 mod parked_search;
 mod read;
 mod schedule;
+mod tokens;
 mod wait;
 
 use std::sync::Arc;
@@ -27,6 +28,8 @@ use crate::dispatch::{ConnectionId, Dispatcher};
 use crate::identity::Peer;
 use crate::metrics::Metrics;
 
+pub(crate) use tokens::TokenOffice;
+
 /// Everything that commands need, cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Commands {
@@ -35,6 +38,7 @@ pub(crate) struct Commands {
     pub(crate) dispatcher: Dispatcher,
     /// Who may do what.
     pub(crate) access: AccessWatch,
+    pub(crate) tokens: TokenOffice,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
     /// Turns of waits to look into the tables.
@@ -58,12 +62,13 @@ impl Commands {
         reader: Reader,
         dispatcher: Dispatcher,
         access: AccessWatch,
+        tokens: TokenOffice,
         clock: Clock,
         metrics: Metrics,
     ) -> Self {
         let looks = Arc::new(Semaphore::new(wait::LOOKS_MAX));
         let lists = Arc::new(Semaphore::new(schedule::LISTS_MAX));
-        Self { writer, reader, dispatcher, access, clock, metrics, looks, lists }
+        Self { writer, reader, dispatcher, access, tokens, clock, metrics, looks, lists }
     }
 
     /// Does what `caller` asks for.

@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use proto::message::{ALPN, ALPN_ENROL};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -22,7 +23,8 @@ use tracing::{Instrument, debug, info, info_span, warn};
 use crate::config::ConnectionLimits;
 use crate::connection::{Connection, Ended, Terms};
 use crate::dispatch::ConnectionId;
-use crate::identity::{AuthError, HubIdentity, Peer};
+use crate::enrol::EnrolmentPort;
+use crate::identity::{AuthError, HubIdentity, IdentityError, Peer};
 use crate::metrics::HandshakeFailure;
 
 /// The wait after the system refused to accept: it is out of files, and some must close first.
@@ -34,6 +36,7 @@ pub(crate) struct Door {
     pub(crate) identity: Arc<HubIdentity>,
     pub(crate) terms: Terms,
     pub(crate) limits: ConnectionLimits,
+    pub(crate) enrolments: Arc<EnrolmentPort>,
 }
 
 /// Why a stranger was not let in.
@@ -43,8 +46,10 @@ enum Rejected {
     Slow(Duration),
     #[error("the handshake failed: {0}")]
     Handshake(std::io::Error),
-    #[error("the peer does not speak eventflow/1 (ALPN)")]
+    #[error("the peer speaks neither eventflow/1 nor eventflow-enroll/1 (ALPN)")]
     NotOurs,
+    #[error("no TLS settings for an enrolment could be made: {0}")]
+    NoEnrolment(#[from] IdentityError),
     #[error("the peer showed no certificate")]
     NoCertificate,
     #[error(transparent)]
@@ -56,7 +61,7 @@ impl Rejected {
     fn counted(&self) -> HandshakeFailure {
         match self {
             Self::Slow(_) => HandshakeFailure::Timeout,
-            Self::Handshake(_) | Self::NoCertificate => HandshakeFailure::Tls,
+            Self::Handshake(_) | Self::NoCertificate | Self::NoEnrolment(_) => HandshakeFailure::Tls,
             Self::NotOurs => HandshakeFailure::Protocol,
             Self::Certificate(AuthError::Expired { .. }) => HandshakeFailure::Expired,
             Self::Certificate(AuthError::Revoked { .. }) => HandshakeFailure::Revoked,
@@ -143,6 +148,7 @@ impl Door {
                 identity: Arc::clone(&self.identity),
                 terms: self.terms.clone(),
                 limits: self.limits,
+                enrolments: Arc::clone(&self.enrolments),
                 id: ConnectionId(next_id),
             };
             let span = info_span!("connection", id = next_id, %address);
@@ -158,7 +164,16 @@ struct Visit {
     identity: Arc<HubIdentity>,
     terms: Terms,
     limits: ConnectionLimits,
+    enrolments: Arc<EnrolmentPort>,
     id: ConnectionId,
+}
+
+/// Who was met at the door.
+enum Met {
+    /// A peer whose certificate is in the table.
+    Peer(Box<TlsStream<TcpStream>>, Peer),
+    /// Somebody who wants to get a certificate with a token, and where the hub was reached.
+    Enrols(Box<TlsStream<TcpStream>>, SocketAddr),
 }
 
 impl Visit {
@@ -178,7 +193,11 @@ impl Visit {
             met = timeout(within, self.shake_hands(stream)) => met,
         };
         let (stream, peer) = match met.unwrap_or(Err(Rejected::Slow(within))) {
-            Ok(met) => met,
+            Ok(Met::Peer(stream, peer)) => (*stream, peer),
+            Ok(Met::Enrols(stream, reached)) => {
+                // Both sides of it have time limits, so a stop waits a few seconds at most.
+                return self.enrolments.serve(*stream, address, reached).await;
+            }
             Err(rejected) => {
                 metrics.handshake_failed(rejected.counted());
                 debug!(%address, reason = %rejected, "a peer was not let in");
@@ -216,17 +235,21 @@ impl Visit {
     }
 
     /// The TLS handshake, and whose certificate it was.
-    async fn shake_hands(&self, stream: TcpStream) -> Result<(TlsStream<TcpStream>, Peer), Rejected> {
+    async fn shake_hands(&self, stream: TcpStream) -> Result<Met, Rejected> {
         stream.set_nodelay(true).map_err(Rejected::Handshake)?;
+        let reached = stream.local_addr().map_err(Rejected::Handshake)?;
         let start =
             LazyConfigAcceptor::new(Acceptor::default(), stream).await.map_err(Rejected::Handshake)?;
         // A client without ALPN would pass rustls; it is sent away before anything is signed.
-        let ours = start
-            .client_hello()
-            .alpn()
-            .is_some_and(|mut offered| offered.any(|offer| offer == proto::message::ALPN));
-        if !ours {
-            return Err(Rejected::NotOurs);
+        let hello = start.client_hello();
+        let offers = |wanted: &[u8]| hello.alpn().is_some_and(|mut offered| offered.any(|one| one == wanted));
+        if !offers(ALPN) {
+            if !offers(ALPN_ENROL) {
+                return Err(Rejected::NotOurs);
+            }
+            let config = self.identity.enrolment_config()?;
+            let stream = start.into_stream(config).await.map_err(Rejected::Handshake)?;
+            return Ok(Met::Enrols(Box::new(stream), reached));
         }
         let stream = start.into_stream(self.identity.server_config()).await.map_err(Rejected::Handshake)?;
         let leaf = stream
@@ -237,6 +260,6 @@ impl Visit {
             .ok_or(Rejected::NoCertificate)?;
         let now = self.terms.commands.clock.now();
         let peer = self.identity.authenticate(&leaf, now).await;
-        Ok((stream, peer?))
+        Ok(Met::Peer(Box::new(stream), peer?))
     }
 }

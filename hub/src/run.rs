@@ -19,11 +19,12 @@ use tracing::{error, info, warn};
 
 use crate::access::{AccessTask, AccessWatch};
 use crate::clock::Clock;
-use crate::command::Commands;
+use crate::command::{Commands, TokenOffice};
 use crate::config::{HubConfig, OutboxPoll};
 use crate::connection::Terms;
 use crate::data_folder::DataFolder;
 use crate::dispatch::{self, Caution, DispatchTask, LeftBehind, Parts};
+use crate::enrol::{Admits, EnrolmentPort};
 use crate::error::HubError;
 use crate::health::{HealthState, Readiness};
 use crate::identity::HubIdentity;
@@ -205,7 +206,8 @@ impl Starting {
             AccessTask::start(self.database.clone(), Arc::clone(&self.identity))
                 .await
                 .map_err(HubError::Database)?;
-        let commands = Commands::new(writer, reader, dispatcher, access, self.clock, metrics);
+        let tokens = TokenOffice::new(self.database.tokens(), Arc::clone(&self.identity));
+        let commands = Commands::new(writer, reader, dispatcher, access, tokens, self.clock, metrics);
         let tasks = Tasks { writer: writing, dispatcher: task, schedules, access: access_task };
         self.spawn(listener, health, commands, tasks, writer_stop).await
     }
@@ -243,7 +245,9 @@ impl Starting {
             running.door.spawn(task.run(running.closing.clone()));
         }
         let terms = self.terms(commands, notes, head.incarnation, &running);
-        let door = Door { listener, identity: Arc::clone(&self.identity), terms, limits: self.config.limits };
+        let enrolments = self.enrolments(terms.commands.metrics.clone());
+        let (identity, limits) = (Arc::clone(&self.identity), self.config.limits);
+        let door = Door { listener, identity, terms, limits, enrolments };
         running.door.spawn(door.run(running.closing.clone()));
         Ok(running)
     }
@@ -258,17 +262,36 @@ impl Starting {
         let rest_stop = running.rest_stop.clone();
         let row = row_of(&self.hub, address_of(listener)?);
         running.rest.spawn(keep_lease(self.database.hubs(), row, lease_says, rest_stop.clone()));
-        running.rest.spawn(keep_leaf(Arc::clone(&self.identity), self.clock, rest_stop.clone()));
-        if self.config.local_enrolment {
-            let socket = enrol::listen(&self.folder).map_err(|reason| HubError::Io {
-                what: "opening the enrolment socket failed".to_owned(),
-                reason,
-            })?;
-            let address = address_of(listener)?.to_string();
-            let identity = Arc::clone(&self.identity);
-            running.rest.spawn(enrol::serve(socket, identity, address, self.clock, rest_stop));
-        }
+        running.rest.spawn(keep_leaf(Arc::clone(&self.identity), self.clock, rest_stop));
+        self.spawn_socket(running, address_of(listener)?)
+    }
+
+    /// Opens the enrolment socket. Without local enrolment only operators need it, and a hub that cannot
+    /// open it works on.
+    fn spawn_socket(&self, running: &mut Running, address: SocketAddr) -> Result<(), HubError> {
+        let local = self.config.local_enrolment.is_on(address);
+        let admits = if local { Admits::AllServices } else { Admits::OperatorOnly };
+        let socket = match enrol::listen(&self.folder) {
+            Ok(socket) => socket,
+            Err(reason) if local => {
+                return Err(HubError::Io { what: "opening the enrolment socket failed".to_owned(), reason });
+            }
+            Err(reason) => {
+                error!(%reason, "there is no enrolment socket, so no operator can enrol on this machine");
+                return Ok(());
+            }
+        };
+        let (identity, address) = (Arc::clone(&self.identity), address.to_string());
+        let served = enrol::serve(socket, identity, address, admits, self.clock, running.rest_stop.clone());
+        running.rest.spawn(served);
         Ok(())
+    }
+
+    /// What answers enrolments with tokens.
+    fn enrolments(&self, metrics: Metrics) -> Arc<EnrolmentPort> {
+        let (identity, tokens) = (Arc::clone(&self.identity), self.database.tokens());
+        let advertised = self.config.advertise.clone();
+        Arc::new(EnrolmentPort::new(identity, tokens, advertised, self.clock, metrics))
     }
 
     /// What every connection is served by.

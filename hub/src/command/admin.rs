@@ -6,7 +6,6 @@ use proto::admin::{AdminReply, AdminRequest};
 use proto::audit::{AuditReply, AuditRequest};
 use proto::certs::{CertsReply, CertsRequest};
 use proto::message::Reply;
-use proto::token::{TokenReply, TokenRequest};
 
 use super::{Caller, Commands};
 
@@ -23,10 +22,6 @@ impl Commands {
 
     async fn grants(&self, _caller: &Caller, _request: GrantRequest) -> Result<GrantReply, Refusal> {
         Err(not_yet("grants"))
-    }
-
-    async fn tokens(&self, _caller: &Caller, _request: TokenRequest) -> Result<TokenReply, Refusal> {
-        Err(not_yet("tokens"))
     }
 
     async fn certs(&self, _caller: &Caller, _request: CertsRequest) -> Result<CertsReply, Refusal> {

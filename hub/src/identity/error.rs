@@ -4,6 +4,8 @@ use certs::CertError;
 use certs::seal::SealError;
 use proto::{Refusal, Timestamp};
 
+use crate::enrol::TokenFault;
+
 /// Why the hub's identity was not loaded, or a certificate not issued.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -49,6 +51,9 @@ pub enum IdentityError {
         /// The id.
         id: String,
     },
+    /// An enrolment token has no use left, has ended or was withdrawn. Nothing was issued.
+    #[error("{}", TokenFault::UsedUp)]
+    TokenSpent,
     /// A key was not sealed or opened.
     #[error(transparent)]
     Seal(#[from] SealError),
@@ -77,7 +82,7 @@ impl IdentityError {
             | Self::BadRow { .. }
             | Self::Seal(_) => 78,
             Self::Taken { .. } | Self::Unavailable { .. } => 75,
-            Self::Certificate(_) => 1,
+            Self::Certificate(_) | Self::TokenSpent => 1,
         }
     }
 
@@ -88,6 +93,7 @@ impl IdentityError {
             Self::Certificate(CertError::Request { .. } | CertError::Name { .. }) => {
                 Refusal::Invalid { reason: self.to_string() }
             }
+            Self::TokenSpent => Refusal::Denied { reason: self.to_string() },
             Self::Unavailable { reason, .. } => Refusal::Unavailable { reason: reason.clone() },
             Self::Taken { .. } => Refusal::Unavailable { reason: self.to_string() },
             Self::WrongPassphrase { .. }

@@ -99,19 +99,25 @@ pub struct EnrolToken {
 #[non_exhaustive]
 pub enum TokenError {
     /// It does not look like one.
-    #[error("this is not an enrolment token: one begins with `eft1.`; make one with `eventflow token create`")]
+    #[error(
+        "this is not an enrolment token: one begins with `eft1.`; make one with `eventflow token create`"
+    )]
     NotAToken,
     /// It is one that this program does not know.
     #[error("the enrolment token is of another version; update this program, or make a token with the hub's")]
     OtherVersion,
     /// Its end is missing.
-    #[error("the enrolment token is cut off; copy all of it, from `eft1.` to the last of the 8 digits at its end")]
+    #[error(
+        "the enrolment token is cut off; copy all of it, from `eft1.` to the last of the 8 digits at its end"
+    )]
     Cut,
     /// It was changed after it was made.
     #[error("the enrolment token is mistyped: its check digits do not fit the rest; copy it again")]
     Mistyped,
     /// It is not the id of a token.
-    #[error("this is not the id of an enrolment token: one has 16 digits, 0-9 and a-f; see `eventflow token ls`")]
+    #[error(
+        "this is not the id of an enrolment token: one has 16 digits, 0-9 and a-f; see `eventflow token ls`"
+    )]
     NotAnId,
 }
 
