@@ -196,7 +196,7 @@ fn signed(duration: Duration) -> time::Duration {
     time::Duration::try_from(duration).unwrap_or(time::Duration::MAX)
 }
 
-fn moment(millis: i64) -> Result<OffsetDateTime, CertError> {
+pub(crate) fn moment(millis: i64) -> Result<OffsetDateTime, CertError> {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000)
         .map_err(|_| CertError::Time { millis })
 }

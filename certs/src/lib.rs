@@ -20,6 +20,7 @@ mod key;
 mod leaf;
 mod random;
 mod request;
+mod revocation_list;
 #[cfg(test)]
 mod scene;
 pub mod seal;
@@ -33,4 +34,5 @@ pub use identity::{Identity, Role, Validity, fingerprint, identity, not_after, t
 pub use key::SecretKey;
 pub use leaf::{LEAF_LIFETIME, hub_leaf, spoke_leaf};
 pub use random::bytes as random_bytes;
-pub use request::{REQUEST_BYTES_MAX, check_request, spoke_request};
+pub use request::{REQUEST_BYTES_MAX, spoke_request};
+pub use revocation_list::{REVOCATION_LIST_LIFETIME, revocation_list};

@@ -30,14 +30,6 @@ pub fn spoke_request() -> Result<(Vec<u8>, SecretKey), CertError> {
     Ok((csr, key))
 }
 
-/// Whether a certificate can be issued for the request `csr`.
-///
-/// # Errors
-/// [`CertError::Request`] says what is wrong with it.
-pub fn check_request(csr: &[u8]) -> Result<(), CertError> {
-    public_key(csr).map(|_| ())
-}
-
 /// The public key of the request `csr`, whose holder has signed it.
 pub(crate) fn public_key(csr: &[u8]) -> Result<SubjectPublicKeyInfo, CertError> {
     let refused = |reason: String| CertError::Request { reason };

@@ -242,6 +242,30 @@ impl fmt::Debug for Dek {
     }
 }
 
+impl Dek {
+    /// The same data key in a new keyring under `passphrase`: what it has sealed stays as it is. Takes as
+    /// long as `cost` says: not for an async task.
+    ///
+    /// # Errors
+    /// As [`new_keyring`].
+    pub fn keyring(&self, passphrase: &Passphrase, cost: KdfCost) -> Result<Keyring, SealError> {
+        let mut keyring = Keyring {
+            kek_id: random::id()?,
+            kdf: KDF.to_owned(),
+            cost,
+            salt: random::bytes::<16>()?.to_vec(),
+            dek_id: self.id.clone(),
+            wrapped: Vec::new(),
+            nonce: Vec::new(),
+        };
+        let kek = derive(passphrase, &keyring)?;
+        let nonce = random::bytes::<NONCE_BYTES>()?;
+        keyring.wrapped = encrypt(&kek, nonce, self.key.as_slice(), &keyring.associated())?;
+        keyring.nonce = nonce.to_vec();
+        Ok(keyring)
+    }
+}
+
 /// A new data key in a new keyring under `passphrase`. Takes as long as `cost` says: not for an
 /// async task.
 ///
@@ -249,19 +273,7 @@ impl fmt::Debug for Dek {
 /// [`SealError`] if the cost is not one that would be read back, or the crypto library fails.
 pub fn new_keyring(passphrase: &Passphrase, cost: KdfCost) -> Result<(Keyring, Dek), SealError> {
     let dek = Dek { id: random::id()?, key: Zeroizing::new(random::bytes()?) };
-    let mut keyring = Keyring {
-        kek_id: random::id()?,
-        kdf: KDF.to_owned(),
-        cost,
-        salt: random::bytes::<16>()?.to_vec(),
-        dek_id: dek.id.clone(),
-        wrapped: Vec::new(),
-        nonce: Vec::new(),
-    };
-    let kek = derive(passphrase, &keyring)?;
-    let nonce = random::bytes::<NONCE_BYTES>()?;
-    keyring.wrapped = encrypt(&kek, nonce, dek.key.as_slice(), &keyring.associated())?;
-    keyring.nonce = nonce.to_vec();
+    let keyring = dek.keyring(passphrase, cost)?;
     Ok((keyring, dek))
 }
 

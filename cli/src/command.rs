@@ -1,12 +1,15 @@
 //! Every command: its name, its options, and where it is done.
 
 mod append;
+mod audit;
+mod certs;
 mod change;
 mod consume;
 mod database;
 mod exec;
 mod follow;
 mod groups;
+mod keyring;
 mod outbox;
 mod parked;
 mod read;
@@ -26,11 +29,13 @@ use crate::output::Output;
 use crate::place::Place;
 
 use append::{AppendArgs, Offered};
+use audit::AuditArgs;
+use certs::CertsArgs;
 use change::{DeleteArgs, LinkArgs};
 use consume::ConsumeArgs;
-use database::CertsArgs;
 use follow::{SubscribeArgs, TailArgs};
 use groups::GroupsArgs;
+use keyring::KeyringArgs;
 use outbox::OutboxArgs;
 use parked::ParkedArgs;
 use read::{ListArgs, LogArgs, StateArgs};
@@ -101,6 +106,11 @@ pub(crate) enum Command {
     /// Certificates
     #[command(subcommand)]
     Certs(CertsArgs),
+    /// The passphrase under which private keys are sealed
+    #[command(subcommand)]
+    Keyring(KeyringArgs),
+    /// Who has done what: enrolled, issued, revoked, granted, replayed, discarded, deleted
+    Audit(AuditArgs),
 }
 
 impl Command {
@@ -131,7 +141,9 @@ impl Command {
             Self::Migrate => database::migrate(place, output).await,
             Self::Doctor => database::doctor(place, output).await,
             Self::Bench(args) => bench::run(args, place, output).await,
-            Self::Certs(args) => database::certs(&args, place, output).await,
+            Self::Certs(args) => certs::run(args, place, output).await,
+            Self::Keyring(args) => keyring::run(args, place, output).await,
+            Self::Audit(args) => audit::run(args, place, output).await,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A spoke for one command, and what its errors mean for the exit code.
 
 use proto::access::OPERATOR;
+use proto::admin::AdminReply;
 use proto::{Refusal, ServiceName};
 use spoke::schedule::ScheduleError;
 use spoke::{ConnectError, ListenError, PublishError, RequestError, Spoke, SpokeOptions, WaitError};
@@ -43,13 +44,26 @@ pub(crate) async fn operate(place: &Place) -> Outcome<Spoke> {
     connect(&place).await
 }
 
+/// The failure for an answer of another kind than what was asked.
+pub(crate) fn unexpected(reply: &AdminReply) -> Failure {
+    let kind = match reply {
+        AdminReply::Grants(_) => "grants",
+        AdminReply::Tokens(_) => "tokens",
+        AdminReply::Certs(_) => "certificates",
+        AdminReply::Audit(_) => "the audit",
+    };
+    Failure::failed(format_args!(
+        "the hub answered about {kind}, which was not asked; update the older of hub and command"
+    ))
+}
+
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
         match error {
             ConnectError::NoHub { .. } | ConnectError::Unreachable { .. } => Self::try_again(error),
-            ConnectError::CertificateRefused { .. } | ConnectError::Identity { .. } => {
-                Self::configuration(error)
-            }
+            ConnectError::CertificateRefused { .. }
+            | ConnectError::Revoked { .. }
+            | ConnectError::Identity { .. } => Self::configuration(error),
             _ => Self::failed(error),
         }
     }

@@ -11,6 +11,7 @@ use sqlx::Error;
 use crate::connection::Transaction;
 use crate::database::Database;
 use crate::failure::{self, Failure};
+use crate::keyrings::Keyrings;
 use crate::record::RecordError;
 use crate::row::{Row, RowError};
 use crate::statement::{Statement, Value};
@@ -61,6 +62,8 @@ pub struct CertificateRow {
     pub version: u32,
     /// When it was revoked.
     pub revoked: Option<Timestamp>,
+    /// Why it was revoked, as the operator said.
+    pub reason: Option<String>,
 }
 
 /// A private key under a data key.
@@ -118,6 +121,12 @@ impl Certificates {
     #[must_use]
     pub fn tokens(&self) -> Tokens {
         self.database.tokens()
+    }
+
+    /// The keyrings of the same database.
+    #[must_use]
+    pub fn keyrings(&self) -> Keyrings {
+        self.database.keyrings()
     }
 
     /// Stores an active certificate. `false`: its id has an active one already, and nothing changed.
@@ -228,19 +237,7 @@ impl Certificates {
     /// # Errors
     /// [`RecordError::Unavailable`]; asking again is safe.
     pub async fn persist_keyring(&self, keyring: &KeyringRow) -> Result<bool, RecordError> {
-        let values = [
-            Value::Text(&keyring.kek_id),
-            Value::Text(&keyring.kdf),
-            Value::Integer(i64::from(keyring.memory_kib)),
-            Value::Integer(i64::from(keyring.passes)),
-            Value::Integer(i64::from(keyring.lanes)),
-            Value::Bytes(&keyring.salt),
-            Value::Text(&keyring.dek_id),
-            Value::Bytes(&keyring.wrapped),
-            Value::Bytes(&keyring.nonce),
-            Value::Integer(keyring.created.millis()),
-        ];
-        self.insert(&KEYRING_INSERT, &values).await
+        self.insert(&KEYRING_INSERT, &insert_values(keyring)).await
     }
 
     /// Inserts one row; `false`: one of its keys is taken.
@@ -283,6 +280,22 @@ fn inserted(certificate: &CertificateRow) -> [Value<'_>; 11] {
     ]
 }
 
+/// The values of a keyring's row.
+pub(crate) fn insert_values(keyring: &KeyringRow) -> [Value<'_>; 10] {
+    [
+        Value::Text(&keyring.kek_id),
+        Value::Text(&keyring.kdf),
+        Value::Integer(i64::from(keyring.memory_kib)),
+        Value::Integer(i64::from(keyring.passes)),
+        Value::Integer(i64::from(keyring.lanes)),
+        Value::Bytes(&keyring.salt),
+        Value::Text(&keyring.dek_id),
+        Value::Bytes(&keyring.wrapped),
+        Value::Bytes(&keyring.nonce),
+        Value::Integer(keyring.created.millis()),
+    ]
+}
+
 pub(crate) fn is_passing(error: &Error) -> bool {
     match failure::classify(error) {
         Failure::Taken | Failure::Contention => true,
@@ -317,10 +330,11 @@ fn certificate_row(row: &Row) -> Result<CertificateRow, RowError> {
         not_after: row.timestamp(11)?,
         version: row.small(0)?,
         revoked: row.timestamp_or_null(12)?,
+        reason: row.text_or_null(13)?,
     })
 }
 
-fn keyring_row(row: &Row) -> Result<KeyringRow, RowError> {
+pub(crate) fn keyring_row(row: &Row) -> Result<KeyringRow, RowError> {
     Ok(KeyringRow {
         kek_id: row.text(0)?,
         kdf: row.text(1)?,

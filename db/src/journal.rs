@@ -3,6 +3,7 @@
 //! Old entries are moved to an archive of the same shape and keep their numbers.
 
 use proto::Timestamp;
+use proto::audit::AuditLine;
 use proto::limits::PAGE_EVENTS_MAX;
 
 use crate::database::Database;
@@ -21,6 +22,7 @@ const INSERT: Statement = Statement::each(
     include_str!("../../sql/mysql/log/insert.sql"),
 );
 const PAGE: Statement = Statement::same(include_str!("../../sql/log/page.sql"));
+const AUDIT: Statement = Statement::same(include_str!("../../sql/log/page_audit.sql"));
 const ARCHIVED: Statement = Statement::same(include_str!("../../sql/log_archive/page.sql"));
 const BOUND: Statement = Statement::same(include_str!("../../sql/log/archive_bound.sql"));
 const COPY: Statement = Statement::same(include_str!("../../sql/log_archive/insert.sql"));
@@ -77,6 +79,29 @@ impl Journal {
         self.entries(&PAGE, after, limit).await
     }
 
+    /// Lines that say who did what, after one, by number; at most [`PAGE_EVENTS_MAX`]. None: there are no
+    /// more. `act` is how their acts begin; empty takes all.
+    ///
+    /// # Errors
+    /// [`RecordError`]; asking again is safe.
+    pub async fn audit(
+        &self,
+        after: u64,
+        since: Option<Timestamp>,
+        act: &str,
+        limit: u32,
+    ) -> Result<Vec<AuditLine>, RecordError> {
+        let values = [
+            Value::Integer(i64::try_from(after).unwrap_or(i64::MAX)),
+            Value::Integer(since.map_or(0, |since| since.millis())),
+            Value::Text(act),
+            Value::Text(act),
+            Value::Integer(i64::from(limit.clamp(1, PAGE_EVENTS_MAX))),
+        ];
+        let rows = self.database.reading().rows(&AUDIT, &values).await?;
+        Ok(rows.iter().map(audit_line).collect::<Result<_, _>>()?)
+    }
+
     /// The same of the archive.
     ///
     /// # Errors
@@ -117,6 +142,17 @@ impl Journal {
         let rows = self.database.reading().rows(statement, &[after, limit]).await?;
         Ok(rows.iter().map(entry).collect::<Result<_, _>>()?)
     }
+}
+
+fn audit_line(row: &Row) -> Result<AuditLine, RowError> {
+    Ok(AuditLine {
+        id: row.number(0)?,
+        at: row.timestamp(1)?,
+        agent: row.text(2)?,
+        act: row.text(3)?,
+        subject: row.text_or_null(4)?.unwrap_or_default(),
+        detail: row.text(5)?,
+    })
 }
 
 fn entry(row: &Row) -> Result<JournalEntry, RowError> {

@@ -25,7 +25,9 @@ mod audit;
 mod certificates;
 mod hubs;
 mod journal;
+mod keyrings;
 mod record;
+mod revocations;
 mod tokens;
 
 pub mod doctor;
@@ -38,6 +40,7 @@ pub use engine::{Engine, EngineInfo};
 pub use error::{MigrateError, OpenError, UrlError, WriteError};
 pub use hubs::{FIRST_LEASE, HubRow, Hubs, RegisterError};
 pub use journal::{Journal, JournalEntry};
+pub use keyrings::{Former, KEYRINGS_OPEN_MAX, KeyringState, Keyrings, StandingKeyring};
 pub use migrate::Migrated;
 pub use outbox::{Drained, OUTBOX_ROW_BYTES_MAX, OUTBOX_ROWS_MAX, Outbox, OutboxRow, OutboxRows, WaitingRow};
 pub use read::{
@@ -45,6 +48,7 @@ pub use read::{
     SettledRun, StoredStory, Wanted,
 };
 pub use record::RecordError;
+pub use revocations::{Holder, REVOCATIONS_PER_PAGE, REVOKED_LISTED_MAX, Revocation, Revocations, Revoked};
 pub use schedule::{
     Cancelled, Due, Occurrence, Schedule, ScheduleState, ScheduleWish, Scheduled, SeriesState, SeriesStep,
     SeriesWish, Shot, Stepped, Turn, Which,

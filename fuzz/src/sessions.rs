@@ -11,7 +11,7 @@ use eventflow_proto::admin::AdminReply;
 use eventflow_proto::audit::AuditReply;
 use eventflow_proto::certs::Trust;
 use eventflow_proto::chain::Chained;
-use eventflow_proto::message::{Reply, Request, Welcome};
+use eventflow_proto::message::{Expulsion, Reply, Request, Welcome};
 use eventflow_proto::parked::{ParkedPage, ParkedReply};
 use eventflow_proto::read::{More, Page};
 use eventflow_proto::schedule::{ScheduleReply, ScheduleRequest, Standing};
@@ -166,7 +166,7 @@ impl World {
             8 => match choices.way(3) {
                 0 => self.hub.trust(Trust { version: choices.number(), roots: vec![vec![0x30]] }),
                 1 => self.hub.renew(Duration::from_millis(choices.number())),
-                _ => self.hub.expelled(choices.text()),
+                _ => self.hub.expelled(Expulsion::Unknown, choices.text()),
             },
             _ if choices.way(8) == 0 => {
                 self.hub.go_away(choices.text(), Duration::from_millis(choices.number()))

@@ -19,6 +19,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::clock::Clock;
 use crate::identity::HubIdentity;
 
 pub(crate) use grants::Grants;
@@ -75,6 +76,7 @@ impl AccessWatch {
 pub(crate) struct AccessTask {
     database: Database,
     identity: Arc<HubIdentity>,
+    clock: Clock,
     head: AccessHead,
     now: watch::Sender<Access>,
     refreshes: mpsc::Receiver<oneshot::Sender<Result<(), Refusal>>>,
@@ -88,16 +90,17 @@ impl AccessTask {
     pub(crate) async fn start(
         database: Database,
         identity: Arc<HubIdentity>,
+        clock: Clock,
     ) -> Result<(AccessWatch, Self), Refusal> {
         let head = database.access_head().await.map_err(unavailable)?;
         let access = Access {
             grants: Arc::new(Grants::load(&database, head.grants).await?),
-            revoked: Arc::new(Revoked::load(&database, head.revocations).await?),
+            revoked: Arc::new(Revoked::default().read_on(&database, clock.now()).await?),
             trust: Arc::new(Trust::load(&database, &identity, head.trust).await?),
         };
         let (sender, now) = watch::channel(access);
         let (refresh, refreshes) = mpsc::channel(REFRESHES_MAX);
-        Ok((AccessWatch { now, refresh }, Self { database, identity, head, now: sender, refreshes }))
+        Ok((AccessWatch { now, refresh }, Self { database, identity, clock, head, now: sender, refreshes }))
     }
 
     /// Keeps the copy until `stop`.
@@ -138,7 +141,7 @@ impl AccessTask {
             access.grants = Arc::new(Grants::load(&self.database, head.grants).await?);
         }
         if head.revocations != self.head.revocations {
-            access.revoked = Arc::new(Revoked::load(&self.database, head.revocations).await?);
+            access.revoked = Arc::new(access.revoked.read_on(&self.database, self.clock.now()).await?);
         }
         if head.trust != self.head.trust {
             access.trust = Arc::new(Trust::load(&self.database, &self.identity, head.trust).await?);

@@ -5,6 +5,8 @@
 
 mod admin;
 mod append;
+mod audit;
+mod certs;
 mod chain;
 mod inspect;
 mod manage;
@@ -17,7 +19,7 @@ mod wait;
 
 use std::sync::Arc;
 
-use db::{Reader, WriteError, Writer};
+use db::{Database, Reader, WriteError, Writer};
 use proto::Refusal;
 use proto::message::{Consume, Reply, Request, Subscribe};
 use tokio::sync::Semaphore;
@@ -25,10 +27,8 @@ use tokio::sync::Semaphore;
 use crate::access::AccessWatch;
 use crate::clock::Clock;
 use crate::dispatch::{ConnectionId, Dispatcher};
-use crate::identity::Peer;
+use crate::identity::{HubIdentity, Peer};
 use crate::metrics::Metrics;
-
-pub(crate) use tokens::TokenOffice;
 
 /// Everything that commands need, cheap to clone.
 #[derive(Debug, Clone)]
@@ -38,13 +38,28 @@ pub(crate) struct Commands {
     pub(crate) dispatcher: Dispatcher,
     /// Who may do what.
     pub(crate) access: AccessWatch,
-    pub(crate) tokens: TokenOffice,
+    /// The authorities.
+    pub(crate) identity: Arc<HubIdentity>,
+    /// What is not the log: certificates, grants, the journal.
+    pub(crate) database: Database,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
     /// Turns of waits to look into the tables.
     looks: Arc<Semaphore>,
     /// Turns of lists of schedules to be read.
     lists: Arc<Semaphore>,
+}
+
+/// What commands are made of.
+pub(crate) struct Sources {
+    pub(crate) writer: Writer,
+    pub(crate) reader: Reader,
+    pub(crate) dispatcher: Dispatcher,
+    pub(crate) access: AccessWatch,
+    pub(crate) database: Database,
+    pub(crate) identity: Arc<HubIdentity>,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Metrics,
 }
 
 /// Who asks.
@@ -57,18 +72,11 @@ pub(crate) struct Caller {
 }
 
 impl Commands {
-    pub(crate) fn new(
-        writer: Writer,
-        reader: Reader,
-        dispatcher: Dispatcher,
-        access: AccessWatch,
-        tokens: TokenOffice,
-        clock: Clock,
-        metrics: Metrics,
-    ) -> Self {
+    pub(crate) fn new(sources: Sources) -> Self {
+        let Sources { writer, reader, dispatcher, access, database, identity, clock, metrics } = sources;
         let looks = Arc::new(Semaphore::new(wait::LOOKS_MAX));
         let lists = Arc::new(Semaphore::new(schedule::LISTS_MAX));
-        Self { writer, reader, dispatcher, access, tokens, clock, metrics, looks, lists }
+        Self { writer, reader, dispatcher, access, database, identity, clock, metrics, looks, lists }
     }
 
     /// Does what `caller` asks for.

@@ -117,6 +117,8 @@ pub(crate) struct Connection<S> {
     outbox: mpsc::Receiver<Outgoing>,
     /// Who may do what, and a signal when that changes.
     access: watch::Receiver<Access>,
+    /// The newest revocation that the peer's certificate was held against.
+    revocation_seen: u64,
     /// The version of what is trusted that the peer was told of.
     trust_told: u64,
     pushes: Vec<Outgoing>,
@@ -176,6 +178,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
             write_by: started,
             outbox,
             access,
+            revocation_seen: 0,
             trust_told: 0,
             pushes: Vec::with_capacity(PUSHES_PER_TURN),
             running: FuturesUnordered::new(),
@@ -209,6 +212,10 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
     async fn serve(&mut self) -> Ended {
         let stop = self.terms.stop.clone();
         let mut told = false;
+        // What was revoked between the look at the door and here is not signalled any more.
+        if let Err(ended) = self.still_counts().await {
+            return ended;
+        }
         loop {
             self.encode();
             self.start_reads();
@@ -234,7 +241,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
                 }
                 Happened::Written(written) => self.written(written),
                 Happened::Time => self.time(),
-                Happened::Access => self.access_changed(),
+                Happened::Access => self.access_changed().await,
                 Happened::Going => {
                     told = true;
                     self.session.go_away("the hub is stopping".to_owned(), GO_AWAY_RETRY);
@@ -376,13 +383,34 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
     }
 
     /// Looks at itself again after something was revoked, granted or replaced.
-    fn access_changed(&mut self) -> Result<(), Ended> {
+    async fn access_changed(&mut self) -> Result<(), Ended> {
         self.access.mark_unchanged();
+        self.still_counts().await?;
         // Before Welcome nothing is said; after it, everything is.
         if self.trust_told > 0 {
             self.tell_trust();
         }
         Ok(())
+    }
+
+    /// Whether the peer's certificate still counts, if it was named by a revocation since it was asked
+    /// last.
+    async fn still_counts(&mut self) -> Result<(), Ended> {
+        let revoked = Arc::clone(&self.access.borrow().revoked);
+        let concerning = revoked.concerning(&self.caller.peer);
+        if concerning <= self.revocation_seen {
+            return Ok(());
+        }
+        self.revocation_seen = concerning;
+        let Err(error) = self.terms.commands.identity.still_counts(&self.caller.peer).await else {
+            return Ok(());
+        };
+        match error.expulsion() {
+            Some(cause) => self.session.expelled(cause, error.to_string()),
+            // Nobody is served whose certificate may be revoked. It can ask again, at the door.
+            None => self.session.go_away(error.to_string(), GO_AWAY_RETRY),
+        }
+        Err(Ended::Expelled(error.to_string()))
     }
 
     /// Tells the peer what to trust, if there is something newer than it was told.

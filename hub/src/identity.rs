@@ -21,10 +21,12 @@ mod chain;
 mod enrolment;
 mod error;
 mod keys;
+mod lists;
 
 pub(crate) use enrolment::Entry;
 pub(crate) use error::AuthError;
 pub use error::IdentityError;
+pub(crate) use keys::{blocking, keyring_row, open_any};
 
 use chain::SPOKE_ISSUER;
 use keys::Vault;
@@ -39,6 +41,8 @@ pub(crate) struct Peer {
     pub(crate) service: ServiceName,
     /// Its instance, unique for each enrolment.
     pub(crate) instance: String,
+    /// The id of the certificate that signed its leaf.
+    pub(crate) issuer: String,
     /// SHA-256 of its leaf.
     pub(crate) fingerprint: [u8; 32],
     /// When its leaf counts as ended: a little before its very end.
@@ -188,14 +192,27 @@ impl HubIdentity {
             return Err(AuthError::OtherRole { id: row.id });
         }
         if let Some(at) = row.revoked {
-            return Err(AuthError::Revoked { id: row.id, at });
+            return Err(AuthError::Revoked { id: row.id, at, reason: row.reason.unwrap_or_default() });
         }
         let service = ServiceName::parse(&row.service).map_err(|_| AuthError::Unknown)?;
         let not_after = before(row.not_after, EXPIRED_BEFORE);
         if not_after <= now {
             return Err(AuthError::Expired { id: row.id, at: row.not_after });
         }
-        Ok(Peer { service, instance: claimed.instance, fingerprint, not_after })
+        let issuer = row.issuer;
+        Ok(Peer { service, instance: claimed.instance, issuer, fingerprint, not_after })
+    }
+
+    /// Whether the certificate of `peer`, which was in order once, still is.
+    ///
+    /// # Errors
+    /// As [`Self::authenticate`].
+    pub(crate) async fn still_counts(&self, peer: &Peer) -> Result<(), AuthError> {
+        let row = self.vault.by_fingerprint(&peer.fingerprint).await?.ok_or(AuthError::Unknown)?;
+        match row.revoked {
+            Some(at) => Err(AuthError::Revoked { id: row.id, at, reason: row.reason.unwrap_or_default() }),
+            None => Ok(()),
+        }
     }
 
     /// Makes a new leaf for the hub if the one that is shown has lived for half its life, and new

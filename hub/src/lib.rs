@@ -25,6 +25,7 @@ mod enrol;
 mod health;
 mod identity;
 mod journal;
+mod keyring;
 mod metrics;
 mod outbox;
 mod passphrase;
@@ -37,6 +38,7 @@ pub use dispatch::simulation;
 pub use dispatch::{OnStall, Rules};
 pub use error::HubError;
 pub use identity::IdentityError;
+pub use keyring::{KeyringRotation, RotatedKeyring, rotate_keyring};
 pub use passphrase::{PASSPHRASE_FILE_VARIABLE, PASSPHRASE_VARIABLE, PassphraseError, PassphraseSource};
 pub use run::{Ready, Stopped, run};
 #[cfg(feature = "simulation")]

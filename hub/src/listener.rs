@@ -9,7 +9,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use proto::message::{ALPN, ALPN_ENROL};
+use proto::message::{ALPN, ALPN_ENROL, HubMessage};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -29,6 +30,9 @@ use crate::metrics::HandshakeFailure;
 
 /// The wait after the system refused to accept: it is out of files, and some must close first.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// How long a peer is asked to wait whose certificate could not be looked up, in milliseconds.
+const UNAVAILABLE_RETRY_MS: u32 = 1_000;
 
 /// What the door needs.
 pub(crate) struct Door {
@@ -251,7 +255,8 @@ impl Visit {
             let stream = start.into_stream(config).await.map_err(Rejected::Handshake)?;
             return Ok(Met::Enrols(Box::new(stream), reached));
         }
-        let stream = start.into_stream(self.identity.server_config()).await.map_err(Rejected::Handshake)?;
+        let mut stream =
+            start.into_stream(self.identity.server_config()).await.map_err(Rejected::Handshake)?;
         let leaf = stream
             .get_ref()
             .1
@@ -259,7 +264,35 @@ impl Visit {
             .and_then(|chain| chain.first().cloned())
             .ok_or(Rejected::NoCertificate)?;
         let now = self.terms.commands.clock.now();
-        let peer = self.identity.authenticate(&leaf, now).await;
-        Ok(Met::Peer(Box::new(stream), peer?))
+        match self.identity.authenticate(&leaf, now).await {
+            Ok(peer) => Ok(Met::Peer(Box::new(stream), peer)),
+            Err(error) => {
+                expel(&mut stream, &error).await;
+                Err(error.into())
+            }
+        }
+    }
+}
+
+/// Tells a peer that TLS believes why it is not let in after all. Its handshake has succeeded by then,
+/// so an alert would not reach whoever looks at errors of the handshake.
+async fn expel(stream: &mut TlsStream<TcpStream>, error: &AuthError) {
+    let message = match error.expulsion() {
+        Some(cause) => HubMessage::Expelled { cause, reason: error.to_string() },
+        None => HubMessage::GoAway { reason: error.to_string(), retry_after_ms: UNAVAILABLE_RETRY_MS },
+    };
+    let mut body = Vec::new();
+    if let Err(error) = proto::wire::encode(&message, &mut body) {
+        return debug!(%error, "a refusal was not encoded; report this as a bug");
+    }
+    let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes();
+    let told = async {
+        stream.write_all(&[length.as_slice(), &body].concat()).await?;
+        stream.flush().await?;
+        stream.shutdown().await
+    };
+    // The whole of the handshake has a time limit, which this is a part of.
+    if let Err(error) = told.await {
+        debug!(%error, "a refused peer was not told why");
     }
 }

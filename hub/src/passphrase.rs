@@ -1,7 +1,8 @@
 //! Where the passphrase of the keyring comes from: exactly one place.
 //!
-//! A file, an environment variable, or a key that the hub made for itself. The passphrase is never
-//! an argument of the command line, which every user of the machine can read.
+//! A file, a credential of systemd, an environment variable, the terminal, or a key that the hub made
+//! for itself. The passphrase is never an argument of the command line, which every user of the machine
+//! can read.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -11,16 +12,23 @@ use std::path::{Path, PathBuf};
 use certs::seal::{Passphrase, SealError};
 use zeroize::Zeroizing;
 
-use crate::data_folder::DataFolder;
-
 /// The environment variable that may hold the passphrase itself.
 pub const PASSPHRASE_VARIABLE: &str = "EVENTFLOW_CA_PASSPHRASE";
 
 /// The environment variable that may name the passphrase's file.
 pub const PASSPHRASE_FILE_VARIABLE: &str = "EVENTFLOW_CA_PASSPHRASE_FILE";
 
+/// The environment variable with which systemd says where a service's credentials are.
+const CREDENTIALS_VARIABLE: &str = "CREDENTIALS_DIRECTORY";
+
+/// The name of the credential (`LoadCredential=` of systemd.exec).
+const CREDENTIAL: &str = "ca-passphrase";
+
 /// The file in the data folder that holds a generated passphrase.
 const GENERATED: &str = "master.key";
+
+/// The file beside it that holds its successor while the keyring is rotated.
+const GENERATED_NEXT: &str = "master.key.next";
 
 /// Largest passphrase file, in bytes. A larger one is refused: it is another file.
 const FILE_BYTES_MAX: u64 = 4096;
@@ -30,8 +38,12 @@ const FILE_BYTES_MAX: u64 = 4096;
 pub enum PassphraseSource {
     /// The text of this file, without one newline at its end.
     File(PathBuf),
+    /// The credential of this path, which systemd hands to the service alone.
+    Credential(PathBuf),
     /// The value of [`PASSPHRASE_VARIABLE`].
     Environment,
+    /// What a person types, unseen.
+    Terminal,
     /// A random key in the data folder, made at the first start.
     Generated,
 }
@@ -41,10 +53,22 @@ pub enum PassphraseSource {
 #[non_exhaustive]
 pub enum PassphraseError {
     /// Two places were named.
-    #[error(
-        "the passphrase is given twice, as a file and in {PASSPHRASE_VARIABLE}; take one of the two away"
-    )]
-    Twice,
+    #[error("the passphrase is given twice, by {one} and by {other}; take one of the two away")]
+    Twice {
+        /// One place.
+        one: String,
+        /// The other.
+        other: String,
+    },
+    /// Nobody typed one.
+    #[error("no passphrase was read from the terminal: {reason}; name a file with --passphrase-file")]
+    NoTerminal {
+        /// What the system said.
+        reason: io::Error,
+    },
+    /// It was typed differently the second time.
+    #[error("the two passphrases differ; nothing was changed, type the same one twice")]
+    Mistyped,
     /// The file cannot be read.
     #[error("the passphrase file {} could not be read: {reason}; check its path and its owner", path.display())]
     Unreadable {
@@ -100,48 +124,117 @@ impl PassphraseError {
 }
 
 impl PassphraseSource {
-    /// The one source that is asked for: `file`, the environment (if `in_environment`), or a
-    /// generated key if neither is.
+    /// The credential that systemd gave to this process, if it did.
+    #[must_use]
+    pub fn credential() -> Option<Self> {
+        let path = Path::new(&std::env::var_os(CREDENTIALS_VARIABLE)?).join(CREDENTIAL);
+        path.exists().then_some(Self::Credential(path))
+    }
+
+    /// [`PASSPHRASE_VARIABLE`], if it is set.
+    #[must_use]
+    pub fn environment() -> Option<Self> {
+        std::env::var_os(PASSPHRASE_VARIABLE).map(|_| Self::Environment)
+    }
+
+    /// The one of `given`; a generated key if there is none.
     ///
     /// # Errors
-    /// [`PassphraseError::Twice`] if both are.
-    pub fn one_of(file: Option<PathBuf>, environment: Option<()>) -> Result<Self, PassphraseError> {
-        match (file, environment) {
-            (Some(_), Some(())) => Err(PassphraseError::Twice),
-            (Some(path), None) => Ok(Self::File(path)),
-            (None, Some(())) => Ok(Self::Environment),
-            (None, None) => Ok(Self::Generated),
+    /// [`PassphraseError::Twice`] if there are several.
+    pub fn one_of(given: impl IntoIterator<Item = Self>) -> Result<Self, PassphraseError> {
+        let mut given = given.into_iter();
+        match (given.next(), given.next()) {
+            (Some(one), Some(other)) => {
+                Err(PassphraseError::Twice { one: one.to_string(), other: other.to_string() })
+            }
+            (Some(one), None) => Ok(one),
+            (None, _) => Ok(Self::Generated),
         }
     }
 }
 
-/// The passphrase from `source`. A generated key is made if `folder` has none yet.
+impl std::fmt::Display for PassphraseSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "the file {}", path.display()),
+            Self::Credential(path) => write!(f, "systemd's credential {}", path.display()),
+            Self::Environment => f.write_str(PASSPHRASE_VARIABLE),
+            Self::Terminal => f.write_str("the terminal"),
+            Self::Generated => write!(f, "{GENERATED} in the data folder"),
+        }
+    }
+}
+
+/// The passphrase from `source`. A generated key is made if the data folder has none yet.
 ///
 /// # Errors
 /// [`PassphraseError`] says which place was tried and what to do.
-pub(crate) fn passphrase(
-    source: &PassphraseSource,
-    folder: &DataFolder,
-) -> Result<Passphrase, PassphraseError> {
-    match source {
-        PassphraseSource::File(path) => checked(read(path)?, &path.display().to_string()),
+pub(crate) fn passphrase(source: &PassphraseSource, data: &Path) -> Result<Passphrase, PassphraseError> {
+    let text = match source {
+        PassphraseSource::File(path) | PassphraseSource::Credential(path) => read(path)?,
         PassphraseSource::Environment => {
             let value = std::env::var_os(PASSPHRASE_VARIABLE).ok_or(PassphraseError::NotSet)?;
-            let value = Zeroizing::new(value.into_encoded_bytes());
             tracing::warn!(
                 "the passphrase comes from {PASSPHRASE_VARIABLE}, which child processes and crash reports \
                  see; a file is safer"
             );
-            checked(value, PASSPHRASE_VARIABLE)
+            Zeroizing::new(value.into_encoded_bytes())
+        }
+        PassphraseSource::Terminal => typed("Passphrase of the keyring: ")?,
+        PassphraseSource::Generated => {
+            let path = data.join(GENERATED);
+            if !path.exists() {
+                generate(&path)?;
+            }
+            read(&path)?
+        }
+    };
+    checked(text, &source.to_string())
+}
+
+/// A new passphrase from `source`: one from the terminal is typed twice, and a generated one is not yet
+/// in its place.
+///
+/// # Errors
+/// As [`passphrase`], and [`PassphraseError::Mistyped`].
+pub(crate) fn new_passphrase(source: &PassphraseSource, data: &Path) -> Result<Passphrase, PassphraseError> {
+    match source {
+        PassphraseSource::Terminal => {
+            let text = typed("New passphrase of the keyring: ")?;
+            if *typed("The same again: ")? != *text {
+                return Err(PassphraseError::Mistyped);
+            }
+            checked(text, &source.to_string())
         }
         PassphraseSource::Generated => {
-            let path = folder.path(GENERATED);
+            // One that a rotation left behind before it was used is used now.
+            let path = data.join(GENERATED_NEXT);
             if !path.exists() {
                 generate(&path)?;
             }
             checked(read(&path)?, &path.display().to_string())
         }
+        PassphraseSource::File(_) | PassphraseSource::Credential(_) | PassphraseSource::Environment => {
+            passphrase(source, data)
+        }
     }
+}
+
+/// Puts the newly generated key in the place of the former one, which is gone then.
+///
+/// # Errors
+/// [`PassphraseError::NotWritten`].
+pub(crate) fn use_generated(data: &Path) -> Result<(), PassphraseError> {
+    let path = data.join(GENERATED);
+    let moved = std::fs::rename(data.join(GENERATED_NEXT), &path)
+        .and_then(|()| File::open(data))
+        .and_then(|folder| folder.sync_all());
+    moved.map_err(|reason| PassphraseError::NotWritten { path, reason })
+}
+
+fn typed(prompt: &str) -> Result<Zeroizing<Vec<u8>>, PassphraseError> {
+    let text = rpassword::prompt_password(prompt).map_err(|reason| PassphraseError::NoTerminal { reason })?;
+    Ok(Zeroizing::new(text.into_bytes()))
 }
 
 fn checked(text: Zeroizing<Vec<u8>>, source_name: &str) -> Result<Passphrase, PassphraseError> {
@@ -175,7 +268,7 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, PassphraseError> {
 fn generate(path: &Path) -> Result<(), PassphraseError> {
     let not_written = |reason| PassphraseError::NotWritten { path: path.to_owned(), reason };
     let key = random_text().map_err(not_written)?;
-    let draft = path.with_extension(format!("{}.draft", std::process::id()));
+    let draft = path.with_added_extension(format!("{}.draft", std::process::id()));
     let written = write_new(&draft, &key).and_then(|()| {
         // A link fails if the name is taken, and the name never stands for half a file.
         match std::fs::hard_link(&draft, path) {
@@ -222,11 +315,10 @@ mod tests {
     #[test]
     fn a_generated_key_is_made_once_and_only_its_owner_can_read_it() {
         let folder = tempfile::tempdir().unwrap();
-        let data = DataFolder::open(folder.path()).unwrap();
-        passphrase(&PassphraseSource::Generated, &data).unwrap();
-        let path = data.path(GENERATED);
+        passphrase(&PassphraseSource::Generated, folder.path()).unwrap();
+        let path = folder.path().join(GENERATED);
         let first = std::fs::read(&path).unwrap();
-        passphrase(&PassphraseSource::Generated, &data).unwrap();
+        passphrase(&PassphraseSource::Generated, folder.path()).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), first);
         assert_eq!(first.len(), 64);
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
@@ -249,8 +341,7 @@ mod tests {
     #[test]
     fn short_large_and_missing_files_are_refused() {
         let data = tempfile::tempdir().unwrap();
-        let data = DataFolder::open(data.path()).unwrap();
-        let from = |path| passphrase(&PassphraseSource::File(path), &data);
+        let from = |path| passphrase(&PassphraseSource::File(path), data.path());
         let (_folder, path) = file("elf zeichen\n", 0o600);
         assert!(matches!(from(path), Err(PassphraseError::Refused { .. })));
         let (_folder, path) = file(&"x".repeat(4097), 0o600);
@@ -260,10 +351,28 @@ mod tests {
     }
 
     #[test]
-    fn two_sources_are_refused() {
-        let path = || Some(PathBuf::from("passphrase"));
-        assert!(matches!(PassphraseSource::one_of(path(), Some(())), Err(PassphraseError::Twice)));
-        assert_eq!(PassphraseSource::one_of(None, None).unwrap(), PassphraseSource::Generated);
-        assert_eq!(PassphraseSource::one_of(None, Some(())).unwrap(), PassphraseSource::Environment);
+    fn two_sources_are_refused_and_both_are_named() {
+        let file = || PassphraseSource::File(PathBuf::from("/etc/passphrase"));
+        let error =
+            PassphraseSource::one_of([file(), PassphraseSource::Environment]).unwrap_err().to_string();
+        assert!(error.contains("/etc/passphrase") && error.contains(PASSPHRASE_VARIABLE), "{error}");
+        assert_eq!(PassphraseSource::one_of([]).unwrap(), PassphraseSource::Generated);
+        assert_eq!(PassphraseSource::one_of([file()]).unwrap(), file());
+    }
+
+    #[test]
+    fn a_newly_generated_key_takes_its_place_only_when_it_is_to_be_used() {
+        let folder = tempfile::tempdir().unwrap();
+        passphrase(&PassphraseSource::Generated, folder.path()).unwrap();
+        let key = || std::fs::read(folder.path().join(GENERATED)).unwrap();
+        let first = key();
+        new_passphrase(&PassphraseSource::Generated, folder.path()).unwrap();
+        assert_eq!(key(), first);
+        let next = std::fs::read(folder.path().join(GENERATED_NEXT)).unwrap();
+        new_passphrase(&PassphraseSource::Generated, folder.path()).unwrap();
+        assert_eq!(std::fs::read(folder.path().join(GENERATED_NEXT)).unwrap(), next, "it is not made again");
+        use_generated(folder.path()).unwrap();
+        assert_eq!(key(), next);
+        assert!(!folder.path().join(GENERATED_NEXT).exists());
     }
 }

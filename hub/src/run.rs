@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 
 use crate::access::{AccessTask, AccessWatch};
 use crate::clock::Clock;
-use crate::command::{Commands, TokenOffice};
+use crate::command::{Commands, Sources};
 use crate::config::{HubConfig, OutboxPoll};
 use crate::connection::Terms;
 use crate::data_folder::DataFolder;
@@ -79,7 +79,7 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<Stopped, HubError> {
     let folder = DataFolder::open(&config.data)?;
-    let passphrase = passphrase::passphrase(&config.passphrase, &folder)?;
+    let passphrase = passphrase::passphrase(&config.passphrase, &config.data)?;
     let hub = folder.hub_id(&config.name)?;
     let listener = listen(&config.listen, "spokes", "--listen").await?;
     let health = match &config.health {
@@ -203,11 +203,19 @@ impl Starting {
         };
         let schedules = pending.map(|pending| schedule::start(schedules, pending));
         let (access, access_task): (AccessWatch, _) =
-            AccessTask::start(self.database.clone(), Arc::clone(&self.identity))
+            AccessTask::start(self.database.clone(), Arc::clone(&self.identity), self.clock)
                 .await
                 .map_err(HubError::Database)?;
-        let tokens = TokenOffice::new(self.database.tokens(), Arc::clone(&self.identity));
-        let commands = Commands::new(writer, reader, dispatcher, access, tokens, self.clock, metrics);
+        let commands = Commands::new(Sources {
+            writer,
+            reader,
+            dispatcher,
+            access,
+            database: self.database.clone(),
+            identity: Arc::clone(&self.identity),
+            clock: self.clock,
+            metrics,
+        });
         let tasks = Tasks { writer: writing, dispatcher: task, schedules, access: access_task };
         self.spawn(listener, health, commands, tasks, writer_stop).await
     }

@@ -35,6 +35,11 @@ pub enum CertsRequest {
         /// Why, for people and for the holders; cut to [`crate::limits::REASON_CHARS_MAX`].
         reason: String,
     },
+    /// A signed list of what an issuer has signed and was revoked. Answered by [`CertsReply::List`].
+    List {
+        /// The issuer's id.
+        issuer: String,
+    },
 }
 
 /// What came of it.
@@ -47,6 +52,8 @@ pub enum CertsReply {
         /// Since when.
         at: Timestamp,
     },
+    /// A list of revoked certificates (RFC 5280), in DER.
+    List(Vec<u8>),
 }
 
 impl CertsReply {
@@ -54,6 +61,7 @@ impl CertsReply {
     pub(crate) fn weight(&self) -> usize {
         match self {
             Self::Revoked { .. } => 0,
+            Self::List(der) => der.len(),
         }
     }
 }

@@ -331,9 +331,22 @@ pub enum HubMessage {
     /// The connection ends, and the certificate that it was made with does not count any more. It may
     /// also come in place of Welcome.
     Expelled {
-        /// Why, for people.
+        /// What is wrong with the certificate.
+        cause: Expulsion,
+        /// The same for people.
         reason: String,
     },
+}
+
+/// What is wrong with a certificate that TLS believes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub enum Expulsion {
+    /// The hub has never issued it, or not for this.
+    Unknown,
+    /// It has ended, or is about to.
+    Ended,
+    /// An operator has revoked it: its holder is not to enrol again by itself.
+    Revoked,
 }
 
 /// The hub's answer to Hello.

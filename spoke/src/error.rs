@@ -93,6 +93,19 @@ pub enum ConnectError {
         /// Where the identity is kept.
         folder: PathBuf,
     },
+    /// An operator has revoked this spoke's certificate. It does not enrol again by itself.
+    #[error(
+        "the hub at {address} has expelled this spoke: {reason}; ask its operator, then enrol again with `eventflow spoke enroll` or remove {}",
+        folder.display()
+    )]
+    Revoked {
+        /// Which hub.
+        address: String,
+        /// What it said.
+        reason: String,
+        /// Where the identity is kept.
+        folder: PathBuf,
+    },
     /// The identity cannot be kept in the data folder.
     #[error(
         "the identity in {} cannot be read or written: {reason}; check who owns the folder",

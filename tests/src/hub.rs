@@ -52,10 +52,21 @@ impl TestHub {
         &self.address
     }
 
+    /// Its data folder.
+    #[must_use]
+    pub fn data(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// What a spoke of `service` on this machine connects with.
+    #[must_use]
+    pub fn options(&self, service: &str) -> SpokeOptions {
+        SpokeOptions::new(name(service), self.folder.path())
+    }
+
     /// A spoke of `service` that is connected to it.
     pub async fn spoke(&self, service: &str) -> Spoke {
-        let options = SpokeOptions::new(name(service), self.folder.path());
-        within("a spoke's connection", Spoke::connect(options)).await.unwrap()
+        within("a spoke's connection", Spoke::connect(self.options(service))).await.unwrap()
     }
 
     /// A spoke of `service` that is connected to it through `cutter`.

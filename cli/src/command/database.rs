@@ -1,24 +1,12 @@
-//! `migrate`, `doctor` and `certs ls`: the database without a hub.
+//! `migrate` and `doctor`: the database without a hub.
 
-use clap::Subcommand;
 use db::doctor::{Finding, Verdict};
-use db::{CertificateRow, Database, MigrateError, OpenError};
-use proto::Timestamp;
+use db::{Database, MigrateError, OpenError};
 use serde::Serialize;
 
 use crate::failure::{Failure, Outcome};
-use crate::output::{Output, Row, Shown};
+use crate::output::{Output, Shown};
 use crate::place::Place;
-
-/// Certificates that one page holds.
-const PAGE: u32 = 200;
-
-/// What to know of certificates.
-#[derive(Debug, Subcommand)]
-pub(crate) enum CertsArgs {
-    /// The active certificates, as a table; needs no passphrase
-    Ls,
-}
 
 /// What a migration did.
 #[derive(Debug, Serialize)]
@@ -102,67 +90,6 @@ pub(crate) async fn doctor(place: &Place, output: &mut Output) -> Outcome {
         0 => output.say(&format!("{url} keeps what eventflow promises")),
         _ => Err(Failure::failed(format_args!("{url} cannot be vouched for: {refused} checks were refused"))),
     }
-}
-
-/// A certificate in the list.
-#[derive(Debug, Serialize)]
-struct Certificate {
-    id: String,
-    role: String,
-    service: String,
-    state: &'static str,
-    not_before: Timestamp,
-    not_after: Timestamp,
-    issuer: String,
-    fingerprint: String,
-}
-
-impl Row for Certificate {
-    const COLUMNS: &'static [&'static str] =
-        &["role", "service", "state", "valid until", "fingerprint", "id"];
-
-    fn cells(&self) -> Vec<String> {
-        vec![
-            self.role.clone(),
-            self.service.clone(),
-            self.state.to_owned(),
-            self.not_after.to_string(),
-            self.fingerprint.chars().take(16).collect(),
-            self.id.clone(),
-        ]
-    }
-}
-
-impl From<CertificateRow> for Certificate {
-    fn from(row: CertificateRow) -> Self {
-        Self {
-            state: if row.revoked.is_some() { "revoked" } else { "active" },
-            fingerprint: row.fingerprint.iter().map(|byte| format!("{byte:02x}")).collect(),
-            id: row.id,
-            role: row.role,
-            service: row.service,
-            not_before: row.not_before,
-            not_after: row.not_after,
-            issuer: row.issuer,
-        }
-    }
-}
-
-/// Lists certificates. Keys stay sealed.
-pub(crate) async fn certs(args: &CertsArgs, place: &Place, output: &mut Output) -> Outcome {
-    let CertsArgs::Ls = args;
-    let database = Database::open(&place.database()?).await?;
-    database.check_schema().await?;
-    let certificates = database.certificates();
-    let (mut rows, mut after) = (Vec::new(), None::<String>);
-    loop {
-        let page = certificates.page(after.as_deref(), PAGE).await.map_err(Failure::failed)?;
-        let Some(last) = page.last() else { break };
-        after = Some(last.id.clone());
-        rows.extend(page.into_iter().map(Certificate::from));
-    }
-    database.close().await;
-    output.table(&rows, "there are no certificates yet; a hub makes them at its first start")
 }
 
 impl From<OpenError> for Failure {

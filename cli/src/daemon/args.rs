@@ -5,10 +5,7 @@ use std::time::Duration;
 
 use clap::{ArgMatches, Args};
 use db::DatabaseUrl;
-use hub::{
-    ConnectionLimits, HubConfig, OnStall, OutboxPoll, PASSPHRASE_VARIABLE, PassphraseError, PassphraseSource,
-    Rules,
-};
+use hub::{ConnectionLimits, HubConfig, OnStall, OutboxPoll, PASSPHRASE_VARIABLE, PassphraseSource, Rules};
 use proto::ParkPolicy;
 
 use super::choice::{Choice, Chosen, Reading};
@@ -40,6 +37,9 @@ pub(crate) struct HubArgs {
     /// The file with the passphrase of the keyring [default: a generated one in the data folder]
     #[arg(long, value_name = "FILE", env = "EVENTFLOW_CA_PASSPHRASE_FILE", hide_env_values = true)]
     passphrase_file: Option<PathBuf>,
+    /// Ask for the passphrase of the keyring on the terminal
+    #[arg(long)]
+    passphrase_prompt: bool,
     /// Whether spokes of this machine and user may enrol through the data folder [default: true]
     #[arg(long, value_name = "BOOL", env = "EVENTFLOW_LOCAL_ENROLMENT", hide_env_values = true)]
     local_enrolment: Option<bool>,
@@ -164,7 +164,9 @@ const PASSPHRASE: Reading<PassphraseSource> = Reading {
     show: |source| match source {
         PassphraseSource::File(path) => path.display().to_string(),
         PassphraseSource::Environment => format!("(the text of {})", PASSPHRASE_VARIABLE),
-        PassphraseSource::Generated => "(master.key in the data folder)".to_owned(),
+        PassphraseSource::Credential(_) | PassphraseSource::Terminal | PassphraseSource::Generated => {
+            format!("({source})")
+        }
     },
 };
 const LOG_FORMAT: Reading<LogFormat> = Reading {
@@ -230,9 +232,14 @@ impl HubArgs {
         let listen = choice.choose("listen", self.listen, || Ok(default.listen.clone()), &TEXT)?;
         let health_default = health_beside(&listen, default.health.as_deref());
         let health = choice.choose("health", self.health, || Ok(health_default), &TEXT)?;
-        let in_environment = std::env::var_os(PASSPHRASE_VARIABLE).map(|_| ());
         let file = self.passphrase_file.map(PassphraseSource::File);
-        let otherwise = || PassphraseSource::one_of(None, in_environment).map_err(Failure::configuration);
+        let others = [
+            self.passphrase_prompt.then_some(PassphraseSource::Terminal),
+            PassphraseSource::credential(),
+            PassphraseSource::environment(),
+        ];
+        let others = others.into_iter().flatten();
+        let otherwise = || PassphraseSource::one_of(others.clone()).map_err(Failure::configuration);
         let config = HubConfig {
             data,
             database: choice.choose("database", database, || Ok(default.database), &DATABASE)?,
@@ -255,8 +262,10 @@ impl HubArgs {
             limits: self.limits.settle(&mut choice, default.limits)?,
             outbox: choice.choose("outbox-poll", self.outbox_poll, || Ok(default.outbox), &OUTBOX_POLL)?,
         };
-        if matches!(config.passphrase, PassphraseSource::File(_)) && in_environment.is_some() {
-            return Err(Failure::configuration(PassphraseError::Twice));
+        // A file of the settings file counts, too.
+        if matches!(config.passphrase, PassphraseSource::File(_)) {
+            let all = std::iter::once(config.passphrase.clone()).chain(others);
+            PassphraseSource::one_of(all).map_err(Failure::configuration)?;
         }
         let log = choice.choose("log", self.log, || Ok("info".to_owned()), &TEXT)?;
         let log_format = choice.choose("log-format", self.log_format, || Ok(LogFormat::Text), &LOG_FORMAT)?;

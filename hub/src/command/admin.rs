@@ -3,8 +3,6 @@
 use proto::Refusal;
 use proto::access::{GrantReply, GrantRequest};
 use proto::admin::{AdminReply, AdminRequest};
-use proto::audit::{AuditReply, AuditRequest};
-use proto::certs::{CertsReply, CertsRequest};
 use proto::message::Reply;
 
 use super::{Caller, Commands};
@@ -22,14 +20,6 @@ impl Commands {
 
     async fn grants(&self, _caller: &Caller, _request: GrantRequest) -> Result<GrantReply, Refusal> {
         Err(not_yet("grants"))
-    }
-
-    async fn certs(&self, _caller: &Caller, _request: CertsRequest) -> Result<CertsReply, Refusal> {
-        Err(not_yet("certificates"))
-    }
-
-    async fn audit(&self, _request: AuditRequest) -> Result<AuditReply, Refusal> {
-        Err(not_yet("the audit"))
     }
 }
 

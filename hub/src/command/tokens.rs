@@ -1,8 +1,8 @@
 //! Enrolment tokens on behalf of operators: made, listed, withdrawn.
 
-use std::sync::Arc;
+use std::time::Duration;
 
-use db::{Audit, RecordError, TokenRow, Tokens};
+use db::{Audit, TokenRow, Tokens};
 use proto::access::OPERATOR;
 use proto::enrol::{EnrolToken, TokenId, TokenSecret};
 use proto::limits::{TOKEN_TTL_MS_MAX, TOKEN_TTL_MS_MIN, TOKEN_USES_MAX};
@@ -11,19 +11,15 @@ use proto::{Refusal, ServiceName, Timestamp};
 
 use super::{Caller, Commands};
 use crate::identity::HubIdentity;
+use crate::refuse;
 
 /// Makes tokens that name this hub's root.
-#[derive(Debug, Clone)]
-pub(crate) struct TokenOffice {
+struct TokenOffice<'a> {
     tokens: Tokens,
-    identity: Arc<HubIdentity>,
+    identity: &'a HubIdentity,
 }
 
-impl TokenOffice {
-    pub(crate) fn new(tokens: Tokens, identity: Arc<HubIdentity>) -> Self {
-        Self { tokens, identity }
-    }
-
+impl TokenOffice<'_> {
     async fn create(&self, wish: &Wish, agent: &str, now: Timestamp) -> Result<TokenReply, Refusal> {
         let random = |error: certs::CertError| Refusal::Unavailable { reason: error.to_string() };
         let id = TokenId(u64::from_be_bytes(certs::random_bytes().map_err(random)?));
@@ -46,7 +42,7 @@ impl TokenOffice {
             subject: wish.service.to_string(),
             detail: format!("token {id}, {} uses, until {expires}", wish.uses),
         };
-        self.tokens.create(&row, &audit).await.map_err(unavailable)?;
+        self.tokens.create(&row, &audit).await.map_err(refuse::record)?;
         Ok(TokenReply::Created {
             token: EnrolToken { id, secret, root: self.identity.root_digest() },
             expires,
@@ -54,20 +50,20 @@ impl TokenOffice {
     }
 
     async fn withdraw(&self, id: TokenId, agent: &str, now: Timestamp) -> Result<TokenReply, Refusal> {
-        let token = self.tokens.find(id).await.map_err(unavailable)?;
+        let token = self.tokens.find(id).await.map_err(refuse::record)?;
         let audit = Audit {
             agent: agent.to_owned(),
             act: "token.withdraw",
             subject: token.service.to_string(),
             detail: format!("token {id}, {} of {} uses taken", token.uses, token.uses_max),
         };
-        self.tokens.withdraw(id, now, &audit).await.map(TokenReply::Changed).map_err(unavailable)
+        self.tokens.withdraw(id, now, &audit).await.map(TokenReply::Changed).map_err(refuse::record)
     }
 }
 
 impl Commands {
     pub(super) async fn tokens(&self, caller: &Caller, request: TokenRequest) -> Result<TokenReply, Refusal> {
-        let office = &self.tokens;
+        let office = TokenOffice { tokens: self.database.tokens(), identity: &self.identity };
         let now = self.clock.now();
         match request {
             TokenRequest::Create { service, ttl_ms, uses } => {
@@ -75,7 +71,7 @@ impl Commands {
             }
             TokenRequest::Withdraw(id) => office.withdraw(id, &caller.label, now).await,
             TokenRequest::List { after } => {
-                let rows = office.tokens.page(after).await.map_err(unavailable)?;
+                let rows = office.tokens.page(after).await.map_err(refuse::record)?;
                 Ok(TokenReply::Listed(rows.into_iter().map(report).collect()))
             }
         }
@@ -86,7 +82,7 @@ impl Commands {
 #[derive(Debug, PartialEq, Eq)]
 struct Wish {
     service: ServiceName,
-    ttl: std::time::Duration,
+    ttl: Duration,
     uses: u32,
 }
 
@@ -109,20 +105,13 @@ impl Wish {
                 "a token for {uses} uses is not made; choose from 1 to {TOKEN_USES_MAX}"
             ));
         }
-        Ok(Self { service, ttl: std::time::Duration::from_millis(ttl_ms), uses })
+        Ok(Self { service, ttl: Duration::from_millis(ttl_ms), uses })
     }
 }
 
 fn report(row: TokenRow) -> TokenReport {
     let TokenRow { id, service, secret: _, uses, uses_max, expires, agent, created, withdrawn } = row;
     TokenReport { id, service, uses, uses_max, expires, agent, created, withdrawn }
-}
-
-fn unavailable(error: RecordError) -> Refusal {
-    match error {
-        RecordError::NotFound { what } => Refusal::NotFound { what },
-        error => Refusal::Unavailable { reason: error.to_string() },
-    }
 }
 
 #[cfg(test)]

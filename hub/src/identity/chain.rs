@@ -47,6 +47,7 @@ pub(super) fn row(
         not_after: validity.not_after,
         version: 0,
         revoked: None,
+        reason: None,
     })
 }
 

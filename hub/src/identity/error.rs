@@ -2,6 +2,7 @@
 
 use certs::CertError;
 use certs::seal::SealError;
+use proto::message::Expulsion;
 use proto::{Refusal, Timestamp};
 
 use crate::enrol::TokenFault;
@@ -54,6 +55,23 @@ pub enum IdentityError {
     /// An enrolment token has no use left, has ended or was withdrawn. Nothing was issued.
     #[error("{}", TokenFault::UsedUp)]
     TokenSpent,
+    /// There is no such issuer, or it has no key any more.
+    #[error("there is no issuer {id:?} with a key; `eventflow certs ls` lists them")]
+    NoSuchIssuer {
+        /// The id.
+        id: String,
+    },
+    /// More was revoked than one list holds.
+    #[error(
+        "{issuer} has more than {max} revoked certificates that have not ended; replace it with `eventflow \
+         certs rotate intermediate --now`, which ends them all"
+    )]
+    TooManyRevoked {
+        /// Whose.
+        issuer: String,
+        /// How many a list holds.
+        max: usize,
+    },
     /// A key was not sealed or opened.
     #[error(transparent)]
     Seal(#[from] SealError),
@@ -82,7 +100,10 @@ impl IdentityError {
             | Self::BadRow { .. }
             | Self::Seal(_) => 78,
             Self::Taken { .. } | Self::Unavailable { .. } => 75,
-            Self::Certificate(_) | Self::TokenSpent => 1,
+            Self::Certificate(_)
+            | Self::TokenSpent
+            | Self::NoSuchIssuer { .. }
+            | Self::TooManyRevoked { .. } => 1,
         }
     }
 
@@ -95,6 +116,8 @@ impl IdentityError {
             }
             Self::TokenSpent => Refusal::Denied { reason: self.to_string() },
             Self::Unavailable { reason, .. } => Refusal::Unavailable { reason: reason.clone() },
+            Self::NoSuchIssuer { id } => Refusal::NotFound { what: format!("an issuer {id:?} with a key") },
+            Self::TooManyRevoked { .. } => Refusal::Invalid { reason: self.to_string() },
             Self::Taken { .. } => Refusal::Unavailable { reason: self.to_string() },
             Self::WrongPassphrase { .. }
             | Self::KeyringMissing
@@ -125,12 +148,17 @@ pub(crate) enum AuthError {
         id: String,
     },
     /// The certificate was revoked.
-    #[error("the certificate of {id} was revoked at {at}; the peer must enrol again")]
+    #[error(
+        "the certificate of {id} was revoked at {at}{}; an operator has to let it enrol again",
+        because(reason)
+    )]
     Revoked {
         /// Whose.
         id: String,
         /// When.
         at: Timestamp,
+        /// Why, as the operator said; may be empty.
+        reason: String,
     },
     /// The certificate ends too soon to begin with it.
     #[error("the certificate of {id} ends at {at}; the peer must renew it")]
@@ -146,4 +174,20 @@ pub(crate) enum AuthError {
         /// What the database said.
         reason: String,
     },
+}
+
+impl AuthError {
+    /// What the peer is told of its certificate; `None` if it may try again with it.
+    pub(crate) fn expulsion(&self) -> Option<Expulsion> {
+        match self {
+            Self::Certificate(_) | Self::Unknown | Self::OtherRole { .. } => Some(Expulsion::Unknown),
+            Self::Revoked { .. } => Some(Expulsion::Revoked),
+            Self::Expired { .. } => Some(Expulsion::Ended),
+            Self::Unavailable { .. } => None,
+        }
+    }
+}
+
+fn because(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(" ({reason})") }
 }

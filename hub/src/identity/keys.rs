@@ -31,28 +31,25 @@ impl Vault {
         now: Timestamp,
         cost: KdfCost,
     ) -> Result<Self, IdentityError> {
-        let stored = certificates.keyring_active().await.map_err(unavailable("read"))?;
-        let stored = match stored {
-            Some(stored) => stored,
-            None => {
-                if certificates.any().await.map_err(unavailable("read"))? {
-                    return Err(IdentityError::KeyringMissing);
-                }
-                let (keyring, dek) = blocking({
-                    let passphrase = passphrase.clone();
-                    move || seal::new_keyring(&passphrase, cost)
-                })
-                .await?;
-                let row = keyring_row(keyring, now);
-                if certificates.persist_keyring(&row).await.map_err(unavailable("stored"))? {
-                    tracing::info!(kek_id = %row.kek_id, "a keyring was made");
-                    return Ok(Self { certificates, dek });
-                }
-                let theirs = certificates.keyring_active().await.map_err(unavailable("read"))?;
-                theirs.ok_or(IdentityError::KeyringMissing)?
+        let keyrings = certificates.keyrings();
+        let mut stored = keyrings.openable().await.map_err(unavailable("read"))?;
+        if stored.is_empty() {
+            if certificates.any().await.map_err(unavailable("read"))? {
+                return Err(IdentityError::KeyringMissing);
             }
-        };
-        let dek = open(stored, passphrase).await?;
+            let (keyring, dek) = blocking({
+                let passphrase = passphrase.clone();
+                move || seal::new_keyring(&passphrase, cost)
+            })
+            .await?;
+            let row = keyring_row(keyring, now);
+            if certificates.persist_keyring(&row).await.map_err(unavailable("stored"))? {
+                tracing::info!(kek_id = %row.kek_id, "a keyring was made");
+                return Ok(Self { certificates, dek });
+            }
+            stored = keyrings.openable().await.map_err(unavailable("read"))?;
+        }
+        let (_, dek) = open_any(stored, passphrase).await?;
         Ok(Self { certificates, dek })
     }
 
@@ -145,6 +142,12 @@ impl Vault {
         self.certificates.revoke(id, now).await.map(|_| ()).map_err(unavailable("replaced"))
     }
 
+    /// The authority of an active row; `None` if there is no such row, or none with a key.
+    pub(super) async fn stored_authority(&self, id: &str) -> Result<Option<Authority>, IdentityError> {
+        let row = found(self.certificates.active(id).await).map_err(unavailable("read"))?;
+        row.filter(|row| row.key.is_some()).map(|row| chain::authority(row, &self.dek)).transpose()
+    }
+
     async fn authority(&self, id: &'static str) -> Result<Option<Authority>, IdentityError> {
         let row = found(self.certificates.active(id).await).map_err(unavailable("read"))?;
         row.map(|row| chain::authority(row, &self.dek)).transpose()
@@ -162,6 +165,23 @@ fn found<T>(row: Result<T, RecordError>) -> Result<Option<T>, RecordError> {
 
 fn unavailable<E: Display>(doing: &'static str) -> impl FnOnce(E) -> IdentityError {
     move |error| IdentityError::Unavailable { doing, reason: error.to_string() }
+}
+
+/// The first keyring that opens, and its data key: hubs may still have a former passphrase. The error
+/// is about the first of them, the active one.
+pub(crate) async fn open_any(
+    stored: Vec<KeyringRow>,
+    passphrase: &Passphrase,
+) -> Result<(String, Dek), IdentityError> {
+    let mut first = None;
+    for row in stored {
+        let kek_id = row.kek_id.clone();
+        match open(row, passphrase).await {
+            Ok(dek) => return Ok((kek_id, dek)),
+            Err(error) => first = first.or(Some(error)),
+        }
+    }
+    Err(first.unwrap_or(IdentityError::KeyringMissing))
 }
 
 async fn open(row: KeyringRow, passphrase: &Passphrase) -> Result<Dek, IdentityError> {
@@ -185,7 +205,7 @@ async fn open(row: KeyringRow, passphrase: &Passphrase) -> Result<Dek, IdentityE
 }
 
 /// Deriving a key takes a good part of a second and must not hold up other tasks.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, SealError> + Send + 'static,
 ) -> Result<T, IdentityError> {
     match tokio::task::spawn_blocking(work).await {
@@ -194,7 +214,7 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
-fn keyring_row(keyring: Keyring, created: Timestamp) -> KeyringRow {
+pub(crate) fn keyring_row(keyring: Keyring, created: Timestamp) -> KeyringRow {
     KeyringRow {
         kek_id: keyring.kek_id,
         kdf: keyring.kdf,

@@ -23,7 +23,9 @@ use crate::limits::{
     ANSWERS_PER_MESSAGE_MAX, FRAME_BYTES_BEFORE_WELCOME, FRAME_BYTES_MAX, PINGS_WAITING_MAX,
     REQUEST_BYTES_IN_FLIGHT_MAX, REQUESTS_IN_FLIGHT_MAX, SOFTWARE_CHARS_MAX, WAITS_PER_CONNECTION_MAX,
 };
-use crate::message::{Answer, Hello, HubMessage, PROTOCOL_VERSION, Reply, Request, SpokeMessage, Welcome};
+use crate::message::{
+    Answer, Expulsion, Hello, HubMessage, PROTOCOL_VERSION, Reply, Request, SpokeMessage, Welcome,
+};
 use crate::number::{Attempt, ListenerId, Position, RequestId};
 use crate::refusal::Refusal;
 use crate::wire;
@@ -279,9 +281,9 @@ impl HubSession {
 
     /// Says that the certificate does not count any more. It may be said at any time, also before
     /// Welcome; the driver closes afterwards.
-    pub fn expelled(&mut self, mut reason: String) {
+    pub fn expelled(&mut self, cause: Expulsion, mut reason: String) {
         cut(&mut reason);
-        self.outbox.push(HubMessage::Expelled { reason });
+        self.outbox.push(HubMessage::Expelled { cause, reason });
     }
 
     // ---- poll: what there is to do now

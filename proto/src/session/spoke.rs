@@ -191,9 +191,9 @@ impl SpokeSession {
                 self.events.push_back(FromHub::Renew { within });
                 Ok(())
             }
-            HubMessage::Expelled { reason } => {
+            HubMessage::Expelled { cause, reason } => {
                 self.close();
-                self.events.push_back(FromHub::Expelled { reason });
+                self.events.push_back(FromHub::Expelled { cause, reason });
                 Ok(())
             }
         }

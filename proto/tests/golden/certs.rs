@@ -8,7 +8,9 @@ use super::{Golden, golden};
 pub(crate) fn values() -> Vec<Golden> {
     vec![
         golden("CertsRequest/Revoke", request()),
+        golden("CertsRequest/List", CertsRequest::List { issuer: "issuer/spoke".into() }),
         golden("CertsReply/Revoked", reply()),
+        golden("CertsReply/List", CertsReply::List(vec![0x30, 0])),
         golden("Holder/Spoke", Holder::Spoke("billing/1".into())),
         golden("Holder/Service", Holder::Service("billing".into())),
         golden("Holder/Issuer", Holder::Issuer("issuer/spoke".into())),

@@ -7,8 +7,8 @@ use eventflow_proto::chain::{Chained, Effect};
 use eventflow_proto::enrol::{EnrolReply, EnrolRequest, Enrolled};
 use eventflow_proto::group::{GroupCommand, GroupPart, MembersFate};
 use eventflow_proto::message::{
-    Answer, Appended, Consume, Hello, HubMessage, Link, Offer, Reply, Request, Scope, SpokeMessage, Stored,
-    Subscribe, Verdict, Wait, Welcome,
+    Answer, Appended, Consume, Expulsion, Hello, HubMessage, Link, Offer, Reply, Request, Scope,
+    SpokeMessage, Stored, Subscribe, Verdict, Wait, Welcome,
 };
 use eventflow_proto::parked::{ParkedAct, ParkedReply, ParkedRequest, UnparkMode, Unparked};
 use eventflow_proto::read::{More, Page, Query, Window};
@@ -102,6 +102,7 @@ pub(crate) fn enums() -> Vec<(&'static str, Refuses)> {
         ("UnparkMode", refuses::<UnparkMode>),
         ("ParkedReply", refuses::<ParkedReply>),
         ("Unparked", refuses::<Unparked>),
+        ("Expulsion", refuses::<Expulsion>),
         ("AdminRequest", refuses::<AdminRequest>),
         ("AdminReply", refuses::<AdminReply>),
         ("GrantRequest", refuses::<access::GrantRequest>),
@@ -249,8 +250,14 @@ fn hub_messages() -> Vec<Golden> {
         golden("HubMessage/GoAway", HubMessage::GoAway { reason: "update".into(), retry_after_ms: 65_536 }),
         golden("HubMessage/Deadline", HubMessage::Deadline { listener, within_ms: 60_000 }),
         golden("HubMessage/Trust", HubMessage::Trust(admin::trust())),
+        golden("Expulsion/Unknown", Expulsion::Unknown),
+        golden("Expulsion/Ended", Expulsion::Ended),
+        golden("Expulsion/Revoked", Expulsion::Revoked),
         golden("HubMessage/Renew", HubMessage::Renew { within_ms: 30_000 }),
-        golden("HubMessage/Expelled", HubMessage::Expelled { reason: "key stolen".into() }),
+        golden(
+            "HubMessage/Expelled",
+            HubMessage::Expelled { cause: Expulsion::Revoked, reason: "key stolen".into() },
+        ),
     ]
 }
 

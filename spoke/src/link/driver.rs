@@ -229,6 +229,10 @@ impl Driver {
                     info!(%reason, ?retry_after, "the hub is about to close the link");
                     self.redial.goes_away(reason, retry_after);
                 }
+                News::Expelled { cause, reason } => {
+                    warn!(?cause, %reason, "the hub has expelled this spoke");
+                    self.redial.expelled(cause, reason);
+                }
             }
         }
         welcomed

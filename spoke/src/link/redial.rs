@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use proto::message::Expulsion;
 use proto::session::Violation;
 use tracing::{debug, warn};
 
@@ -60,6 +61,7 @@ pub(super) struct Redial {
     enrolled: bool,
     address: String,
     going_away: Option<GoingAway>,
+    expelled: Option<(Expulsion, String)>,
 }
 
 #[derive(Debug)]
@@ -85,6 +87,7 @@ impl Redial {
             welcomed: false,
             enrolled: false,
             going_away: None,
+            expelled: None,
         }
     }
 
@@ -99,6 +102,7 @@ impl Redial {
         self.enrolment = Enrolment::IfNeeded;
         self.welcomed = false;
         self.going_away = None;
+        self.expelled = None;
     }
 
     pub(super) fn welcomed(&mut self) {
@@ -110,6 +114,11 @@ impl Redial {
 
     pub(super) fn goes_away(&mut self, reason: String, retry_after: Duration) {
         self.going_away = Some(GoingAway { reason, retry_after });
+    }
+
+    /// The hub has said that the certificate does not count any more.
+    pub(super) fn expelled(&mut self, cause: Expulsion, reason: String) {
+        self.expelled = Some((cause, reason));
     }
 
     pub(super) fn is_going_away(&self) -> bool {
@@ -125,6 +134,15 @@ impl Redial {
     ) -> Next {
         let going_away = self.going_away.take();
         let welcomed = std::mem::take(&mut self.welcomed);
+        // However the connection ended after that, this is why.
+        match self.expelled.take() {
+            Some((Expulsion::Revoked, reason)) => {
+                let (address, folder) = (self.address.clone(), self.folder.clone());
+                return Next::GiveUp(ConnectError::Revoked { address, reason, folder });
+            }
+            Some((Expulsion::Unknown | Expulsion::Ended, reason)) => return self.not_believed(reason),
+            None => {}
+        }
         let reason = match failure {
             Failure::Dial(DialError::Refused(error)) => return Next::GiveUp(error),
             Failure::Dial(DialError::Hopeless(error)) if !self.connected => return Next::GiveUp(error),
@@ -248,6 +266,20 @@ mod tests {
         assert_eq!(redial.enrolment(), Enrolment::IfNeeded);
         let next = after(&mut redial, revoked(), SECOND);
         assert!(matches!(next, Next::GiveUp(ConnectError::CertificateRefused { .. })));
+    }
+
+    #[test]
+    fn a_revoked_spoke_gives_up_and_one_that_is_not_known_enrols_once() {
+        let mut redial = redial();
+        redial.dialled("a:1", false);
+        redial.welcomed();
+        redial.expelled(Expulsion::Revoked, "key stolen".to_owned());
+        let Next::GiveUp(error) = after(&mut redial, Failure::HungUp, SECOND) else { panic!("it goes on") };
+        assert!(error.to_string().contains("key stolen"), "{error}");
+        redial.dialled("a:1", false);
+        redial.expelled(Expulsion::Unknown, "not in the table".to_owned());
+        assert!(matches!(after(&mut redial, Failure::HungUp, SECOND), Next::Wait(Duration::ZERO)));
+        assert_eq!(redial.enrolment(), Enrolment::Needed);
     }
 
     #[test]

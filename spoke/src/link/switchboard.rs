@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use proto::message::{Answer, Reply, Verdict, Welcome};
+use proto::message::{Answer, Expulsion, Reply, Verdict, Welcome};
 use proto::session::{FromHub, Listen, RequestKey, SpokeSession};
 use proto::{Attempt, ListenerId, Refusal};
 use tokio::sync::{oneshot, watch};
@@ -40,6 +40,8 @@ pub(super) enum News {
     Welcome(Welcome),
     /// The hub is about to close it.
     GoAway { reason: String, retry_after: Duration },
+    /// The hub closes it, because the certificate does not count any more.
+    Expelled { cause: Expulsion, reason: String },
 }
 
 /// The session and everybody who waits for it.
@@ -98,9 +100,7 @@ impl Switchboard {
             match self.session.poll_event()? {
                 FromHub::Welcome { welcome, .. } => return Some(News::Welcome(welcome)),
                 FromHub::GoAway { reason, retry_after } => return Some(News::GoAway { reason, retry_after }),
-                FromHub::Expelled { reason } => {
-                    return Some(News::GoAway { reason, retry_after: Duration::ZERO });
-                }
+                FromHub::Expelled { cause, reason } => return Some(News::Expelled { cause, reason }),
                 // Nothing is done about it yet.
                 FromHub::Trust(_) | FromHub::Renew { .. } => {}
                 FromHub::Lost { key } => self.chains.lost(key),

@@ -7,7 +7,7 @@ use super::RequestKey;
 use crate::certs::Trust;
 use crate::event::Event;
 use crate::filter::{Order, Start, Topic};
-use crate::message::{Consume, Reply, Request, Scope, Subscribe, Welcome};
+use crate::message::{Consume, Expulsion, Reply, Request, Scope, Subscribe, Welcome};
 use crate::name::GroupName;
 use crate::number::{Attempt, ListenerId, Position};
 use crate::refusal::Refusal;
@@ -166,7 +166,9 @@ pub enum FromHub {
     },
     /// The hub ends the link, and the certificate does not count any more.
     Expelled {
-        /// Why, for people.
+        /// What is wrong with the certificate.
+        cause: Expulsion,
+        /// The same for people.
         reason: String,
     },
 }

@@ -1,0 +1,5 @@
+SELECT seq, kind, value
+FROM revocation
+WHERE seq > ? AND at > ?
+ORDER BY seq
+LIMIT ?
