@@ -199,8 +199,12 @@ impl Visit {
         let (stream, peer) = match met.unwrap_or(Err(Rejected::Slow(within))) {
             Ok(Met::Peer(stream, peer)) => (*stream, peer),
             Ok(Met::Enrols(stream, reached)) => {
-                // Both sides of it have time limits, so a stop waits a few seconds at most.
-                return self.enrolments.serve(*stream, address, reached).await;
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => {}
+                    () = self.enrolments.serve(*stream, address, reached) => {}
+                }
+                return;
             }
             Err(rejected) => {
                 metrics.handshake_failed(rejected.counted());

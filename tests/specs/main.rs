@@ -15,6 +15,7 @@ mod chain;
 mod chains;
 mod conformance;
 mod delivery;
+mod enrolment;
 mod groups;
 mod hostile;
 mod outbox;

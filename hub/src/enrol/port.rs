@@ -21,10 +21,13 @@ use tokio::time::{Instant, timeout};
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
 use super::limits::EnrolLimits;
-use super::{PEER_WITHIN, STORED_WITHIN};
+use super::STORED_WITHIN;
 use crate::clock::Clock;
 use crate::identity::{Entry, HubIdentity, IdentityError};
 use crate::metrics::{EnrolmentOutcome, Metrics};
+
+/// How long a peer may take to ask, and to take the answer. Then the connection is closed.
+const PEER_WITHIN: Duration = Duration::from_secs(5);
 
 /// What is wrong with a token.
 #[derive(Debug, Clone, PartialEq, Eq)]

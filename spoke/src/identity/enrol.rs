@@ -157,6 +157,7 @@ mod tests {
     use proto::enrol::{TokenId, TokenSecret};
     use proto::{HubId, Timestamp};
     use tokio::net::TcpListener;
+    use tokio::task::JoinSet;
     use tokio_rustls::TlsAcceptor;
 
     use super::*;
@@ -165,7 +166,7 @@ mod tests {
     struct Recorder {
         address: String,
         root: [u8; 32],
-        said: tokio::task::JoinHandle<Vec<u8>>,
+        said: JoinSet<Vec<u8>>,
     }
 
     /// The time of day, because TLS asks the machine's clock, too.
@@ -187,7 +188,8 @@ mod tests {
             let config = enrol_server_config(Arc::new(shown), vec![root.clone()]).unwrap();
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap().to_string();
-            let said = tokio::spawn(async move {
+            let mut listening = JoinSet::new();
+            listening.spawn(async move {
                 let (stream, _) = listener.accept().await.unwrap();
                 let mut said = Vec::new();
                 if let Ok(mut stream) = TlsAcceptor::from(Arc::new(config)).accept(stream).await {
@@ -202,7 +204,14 @@ mod tests {
                 }
                 said
             });
-            Self { address, root: certs::fingerprint(&root), said }
+            Self { address, root: certs::fingerprint(&root), said: listening }
+        }
+    }
+
+    impl Recorder {
+        /// Everything that was said after the handshake.
+        async fn said(mut self) -> Vec<u8> {
+            self.said.join_next().await.unwrap().unwrap()
         }
     }
 
@@ -219,7 +228,7 @@ mod tests {
         let recorder = Recorder::start().await;
         let refused = enrol_with_token(&recorder.address, &token([1; 32]), None).await;
         assert!(matches!(refused, Err(EnrolError::WrongRoot)), "{refused:?}");
-        assert_eq!(recorder.said.await.unwrap(), b"");
+        assert_eq!(recorder.said().await, b"");
     }
 
     #[tokio::test]
@@ -229,7 +238,7 @@ mod tests {
         let asked = enrol_with_token(&recorder.address, &token, None);
         // It closes without an answer once it has the request.
         assert!(matches!(asked.await, Err(EnrolError::Unreachable(_))));
-        assert!(holds_the_secret(&recorder.said.await.unwrap()));
+        assert!(holds_the_secret(&recorder.said().await));
     }
 
     #[tokio::test]
