@@ -8,6 +8,7 @@ mod limits;
 mod port;
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,7 @@ use tokio_util::codec::{Framed, LengthDelimitedCodec};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::config::LocalEnrolment;
 use crate::data_folder::{DataFolder, ENROLMENT_SOCKET};
 use crate::identity::HubIdentity;
 
@@ -45,6 +47,27 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Longest path of a socket, in bytes: what the system has room for.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// Opens the socket in `folder` for a hub that listens at `address`, and says whom it admits. A hub with
+/// local enrolment off needs it for operators only, and works on if it cannot be opened.
+///
+/// # Errors
+/// As [`listen`].
+pub(crate) fn open(
+    folder: &DataFolder,
+    local: LocalEnrolment,
+    address: SocketAddr,
+) -> io::Result<Option<(UnixListener, Admits)>> {
+    let admits = if local.is_on(address) { Admits::AllServices } else { Admits::OperatorOnly };
+    match (listen(folder), admits) {
+        (Ok(socket), admits) => Ok(Some((socket, admits))),
+        (Err(error), Admits::AllServices) => Err(error),
+        (Err(error), Admits::OperatorOnly) => {
+            tracing::error!(%error, "no operator can enrol on this machine: there is no enrolment socket");
+            Ok(None)
+        }
+    }
+}
 
 /// Opens the socket in `folder`, for the hub's user only.
 ///

@@ -24,7 +24,7 @@ use crate::config::{HubConfig, OutboxPoll};
 use crate::connection::Terms;
 use crate::data_folder::DataFolder;
 use crate::dispatch::{self, Caution, DispatchTask, LeftBehind, Parts};
-use crate::enrol::{Admits, EnrolmentPort};
+use crate::enrol::EnrolmentPort;
 use crate::error::HubError;
 use crate::health::{HealthState, Readiness};
 use crate::identity::HubIdentity;
@@ -253,8 +253,8 @@ impl Starting {
             running.door.spawn(task.run(running.closing.clone()));
         }
         let terms = self.terms(commands, notes, head.incarnation, &running);
-        let enrolments = self.enrolments(terms.commands.metrics.clone());
         let (identity, limits) = (Arc::clone(&self.identity), self.config.limits);
+        let enrolments = Arc::new(EnrolmentPort::new(&terms.commands, self.config.advertise.clone()));
         let door = Door { listener, identity, terms, limits, enrolments };
         running.door.spawn(door.run(running.closing.clone()));
         Ok(running)
@@ -271,35 +271,15 @@ impl Starting {
         let row = row_of(&self.hub, address_of(listener)?);
         running.rest.spawn(keep_lease(self.database.hubs(), row, lease_says, rest_stop.clone()));
         running.rest.spawn(keep_leaf(Arc::clone(&self.identity), self.clock, rest_stop));
-        self.spawn_socket(running, address_of(listener)?)
-    }
-
-    /// Opens the enrolment socket. Without local enrolment only operators need it, and a hub that cannot
-    /// open it works on.
-    fn spawn_socket(&self, running: &mut Running, address: SocketAddr) -> Result<(), HubError> {
-        let local = self.config.local_enrolment.is_on(address);
-        let admits = if local { Admits::AllServices } else { Admits::OperatorOnly };
-        let socket = match enrol::listen(&self.folder) {
-            Ok(socket) => socket,
-            Err(reason) if local => {
-                return Err(HubError::Io { what: "opening the enrolment socket failed".to_owned(), reason });
-            }
-            Err(reason) => {
-                error!(%reason, "there is no enrolment socket, so no operator can enrol on this machine");
-                return Ok(());
-            }
-        };
-        let (identity, address) = (Arc::clone(&self.identity), address.to_string());
-        let served = enrol::serve(socket, identity, address, admits, self.clock, running.rest_stop.clone());
-        running.rest.spawn(served);
+        let address = address_of(listener)?;
+        let opened = enrol::open(&self.folder, self.config.local_enrolment, address);
+        let failed = |reason| HubError::Io { what: "opening the enrolment socket failed".to_owned(), reason };
+        if let Some((socket, admits)) = opened.map_err(failed)? {
+            let (identity, stop) = (Arc::clone(&self.identity), running.rest_stop.clone());
+            let served = enrol::serve(socket, identity, address.to_string(), admits, self.clock, stop);
+            running.rest.spawn(served);
+        }
         Ok(())
-    }
-
-    /// What answers enrolments with tokens.
-    fn enrolments(&self, metrics: Metrics) -> Arc<EnrolmentPort> {
-        let (identity, tokens) = (Arc::clone(&self.identity), self.database.tokens());
-        let advertised = self.config.advertise.clone();
-        Arc::new(EnrolmentPort::new(identity, tokens, advertised, self.clock, metrics))
     }
 
     /// What every connection is served by.

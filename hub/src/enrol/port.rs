@@ -20,9 +20,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout};
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
-use super::limits::EnrolLimits;
 use super::STORED_WITHIN;
+use super::limits::EnrolLimits;
 use crate::clock::Clock;
+use crate::command::Commands;
 use crate::identity::{Entry, HubIdentity, IdentityError};
 use crate::metrics::{EnrolmentOutcome, Metrics};
 
@@ -68,26 +69,28 @@ impl fmt::Display for TokenFault {
 /// Answers enrolments with tokens.
 #[derive(Debug)]
 pub(crate) struct EnrolmentPort {
-    pub(crate) identity: Arc<HubIdentity>,
-    pub(crate) tokens: Tokens,
+    identity: Arc<HubIdentity>,
+    tokens: Tokens,
     /// Where spokes are told to connect; none: where they have reached this hub.
-    pub(crate) advertised: Vec<String>,
-    pub(crate) clock: Clock,
-    pub(crate) metrics: Metrics,
+    advertised: Vec<String>,
+    clock: Clock,
+    metrics: Metrics,
     limits: Mutex<EnrolLimits>,
     started: Instant,
 }
 
 impl EnrolmentPort {
-    pub(crate) fn new(
-        identity: Arc<HubIdentity>,
-        tokens: Tokens,
-        advertised: Vec<String>,
-        clock: Clock,
-        metrics: Metrics,
-    ) -> Self {
-        let limits = Mutex::new(EnrolLimits::new(Duration::ZERO));
-        Self { identity, tokens, advertised, clock, metrics, limits, started: Instant::now() }
+    /// What answers with the authorities and tables that `commands` works on.
+    pub(crate) fn new(commands: &Commands, advertised: Vec<String>) -> Self {
+        Self {
+            identity: Arc::clone(&commands.identity),
+            tokens: commands.database.tokens(),
+            advertised,
+            clock: commands.clock,
+            metrics: commands.metrics.clone(),
+            limits: Mutex::new(EnrolLimits::new(Duration::ZERO)),
+            started: Instant::now(),
+        }
     }
 
     /// Serves a peer that came from `from` and has reached this hub at `reached`.

@@ -110,8 +110,11 @@ async fn peers_that_say_nothing_do_not_keep_others_out_or_the_hub_from_stopping(
 async fn a_path_that_is_too_long_for_a_socket_is_explained() {
     let path = tempfile::tempdir().unwrap();
     let folder = DataFolder::open(&path.path().join("x".repeat(100))).unwrap();
-    let refused = listen(&folder).unwrap_err();
+    let address = "127.0.0.1:1".parse().unwrap();
+    let refused = open(&folder, LocalEnrolment::On, address).unwrap_err();
     assert!(refused.to_string().contains("shorter path"), "{refused}");
+    // A hub that enrols nobody there need not be kept from starting.
+    assert!(open(&folder, LocalEnrolment::Off, address).unwrap().is_none());
 }
 
 #[tokio::test]
