@@ -37,7 +37,10 @@ pub(crate) fn addresses(text: &str) -> Result<Vec<String>, String> {
 fn address(text: &str) -> Result<String, String> {
     let bad = || format!("{text:?} is not HOST:PORT");
     let (host, port) = text.rsplit_once(':').ok_or_else(bad)?;
-    let host_is_one = host.strip_prefix('[').map_or(!host.contains(':'), |rest| rest.ends_with(']'));
+    let host_is_one = match host.strip_prefix('[') {
+        Some(address) => address.ends_with(']'),
+        None => !host.contains(':'),
+    };
     let fits = !host.is_empty() && host_is_one && !text.chars().any(char::is_whitespace) && text.len() <= 300;
     match port.parse::<u16>() {
         Ok(1..) if fits => Ok(text.to_owned()),

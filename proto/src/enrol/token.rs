@@ -252,7 +252,8 @@ mod tests {
         #[test]
         fn every_text_is_a_token_or_an_error(text: String) {
             proptest::prop_assert!(EnrolToken::parse(&text).is_err());
-            proptest::prop_assert!(EnrolToken::parse(&format!("eft1.{text}")).is_err());
+            let longer = ["eft1.", &text].concat();
+            proptest::prop_assert!(EnrolToken::parse(&longer).is_err());
         }
 
         #[test]
