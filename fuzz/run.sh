@@ -1,10 +1,10 @@
 #!/bin/sh
-# Fuzzes one target for some seconds: fuzz/run.sh <frames|messages|sessions> [seconds]
+# Fuzzes one target for some seconds: fuzz/run.sh <frames|messages|sessions|tokens> [seconds]
 # Fuzzes and keeps only what reaches something new: fuzz/run.sh <target> [seconds] keep
 set -eu
 cd "$(dirname "$0")"
 
-target=${1:?frames, messages or sessions}
+target=${1:?frames, messages, sessions or tokens}
 seconds=${2:-60}
 triple=x86_64-unknown-linux-gnu
 

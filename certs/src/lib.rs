@@ -33,5 +33,6 @@ pub use error::CertError;
 pub use identity::{Identity, Role, Validity, fingerprint, identity, not_after, trust_domain, validity};
 pub use key::SecretKey;
 pub use leaf::{LEAF_LIFETIME, hub_leaf, spoke_leaf};
+pub use random::bytes as random_bytes;
 pub use request::{REQUEST_BYTES_MAX, spoke_request};
 pub use revocation_list::{REVOCATION_LIST_LIFETIME, revocation_list};

@@ -7,7 +7,7 @@ use crate::tls;
 ///
 /// # Errors
 /// [`CertError::Crypto`] if the operating system gives none.
-pub(crate) fn bytes<const N: usize>() -> Result<[u8; N], CertError> {
+pub fn bytes<const N: usize>() -> Result<[u8; N], CertError> {
     let mut bytes = [0; N];
     tls::provider().secure_random.fill(&mut bytes).map_err(|_| CertError::Crypto {
         doing: "taking random bytes",

@@ -17,6 +17,9 @@ use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
+mod enrol;
+
+pub use enrol::{ALPN_ENROL, WrongRoot, enrol_client_config, enrol_server_config, is_wrong_root};
 pub use proto::message::ALPN;
 
 use crate::error::CertError;
@@ -111,6 +114,11 @@ impl HubCertificate {
         Ok(Self { current: RwLock::new(certified(chain, key)?) })
     }
 
+    /// What is shown now.
+    fn current(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Shows `chain` from now on.
     ///
     /// # Errors
@@ -129,7 +137,7 @@ impl ResolvesServerCert for HubCertificate {
         if !speaks_eventflow || hello.server_name() != Some(HUB_NAME) {
             return None;
         }
-        Some(Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner)))
+        Some(self.current())
     }
 }
 

@@ -6,6 +6,7 @@ mod certs;
 mod change;
 mod consume;
 mod database;
+mod enrol;
 mod exec;
 mod follow;
 mod groups;
@@ -15,6 +16,7 @@ mod parked;
 mod read;
 mod schedule;
 mod story;
+mod token;
 mod wait;
 
 use clap::{ArgMatches, Subcommand};
@@ -33,6 +35,7 @@ use audit::AuditArgs;
 use certs::CertsArgs;
 use change::{DeleteArgs, LinkArgs};
 use consume::ConsumeArgs;
+use enrol::SpokeArgs;
 use follow::{SubscribeArgs, TailArgs};
 use groups::GroupsArgs;
 use keyring::KeyringArgs;
@@ -41,6 +44,7 @@ use parked::ParkedArgs;
 use read::{ListArgs, LogArgs, StateArgs};
 use schedule::ScheduleArgs;
 use story::EventArgs;
+use token::TokenArgs;
 use wait::WaitArgs;
 
 /// What to do.
@@ -103,6 +107,12 @@ pub(crate) enum Command {
     Doctor,
     /// Measure how fast a hub is on a database, against what that database can do
     Bench(BenchArgs),
+    /// Tokens that let services of other machines enrol
+    #[command(subcommand)]
+    Token(TokenArgs),
+    /// A service on this machine: enroll it with a token
+    #[command(subcommand)]
+    Spoke(SpokeArgs),
     /// Certificates
     #[command(subcommand)]
     Certs(CertsArgs),
@@ -141,6 +151,8 @@ impl Command {
             Self::Migrate => database::migrate(place, output).await,
             Self::Doctor => database::doctor(place, output).await,
             Self::Bench(args) => bench::run(args, place, output).await,
+            Self::Token(args) => token::run(args, place, output).await,
+            Self::Spoke(args) => enrol::run(args, place, output).await,
             Self::Certs(args) => certs::run(args, place, output).await,
             Self::Keyring(args) => keyring::run(args, place, output).await,
             Self::Audit(args) => audit::run(args, place, output).await,

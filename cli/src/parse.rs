@@ -29,6 +29,25 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
 const OUTBOX_POLL_MIN: Duration = Duration::from_millis(20);
 const OUTBOX_POLL_MAX: Duration = Duration::from_secs(3_600);
 
+/// `HOST:PORT`, or several with commas between them.
+pub(crate) fn addresses(text: &str) -> Result<Vec<String>, String> {
+    text.split(',').map(|one| address(one.trim())).collect()
+}
+
+fn address(text: &str) -> Result<String, String> {
+    let bad = || format!("{text:?} is not HOST:PORT");
+    let (host, port) = text.rsplit_once(':').ok_or_else(bad)?;
+    let host_is_one = match host.strip_prefix('[') {
+        Some(address) => address.ends_with(']'),
+        None => !host.contains(':'),
+    };
+    let fits = !host.is_empty() && host_is_one && !text.chars().any(char::is_whitespace) && text.len() <= 300;
+    match port.parse::<u16>() {
+        Ok(1..) if fits => Ok(text.to_owned()),
+        Ok(_) | Err(_) => Err(bad()),
+    }
+}
+
 /// `off`, or seconds from 0.02 to 3600.
 pub(crate) fn outbox_poll(text: &str) -> Result<OutboxPoll, String> {
     if text == "off" {
@@ -133,6 +152,15 @@ mod tests {
         assert_eq!(outbox_poll("0.25"), Ok(OutboxPoll::Every(Duration::from_millis(250))));
         for bad in ["0", "0.01", "3601", "-1", "on", "NaN"] {
             assert!(outbox_poll(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_spokes_are_told_has_a_host_and_a_port() {
+        let both = vec!["hub.example:50001".to_owned(), "[2001:db8::1]:1".to_owned()];
+        assert_eq!(addresses("hub.example:50001, [2001:db8::1]:1"), Ok(both));
+        for bad in ["", "hub.example", ":50001", "hub:0", "hub:70000", "a b:1", "::1:50001", "a:1,"] {
+            assert!(addresses(bad).is_err(), "{bad}");
         }
     }
 

@@ -8,12 +8,14 @@ use proto::Timestamp;
 use proto::limits::PAGE_EVENTS_MAX;
 use sqlx::Error;
 
+use crate::connection::Transaction;
 use crate::database::Database;
 use crate::failure::{self, Failure};
 use crate::keyrings::Keyrings;
 use crate::record::RecordError;
 use crate::row::{Row, RowError};
 use crate::statement::{Statement, Value};
+use crate::tokens::Tokens;
 
 const INSERT: Statement = Statement::each(
     include_str!("../../sql/sqlite/certificate/insert.sql"),
@@ -115,6 +117,12 @@ impl Database {
 }
 
 impl Certificates {
+    /// The enrolment tokens of the same database.
+    #[must_use]
+    pub fn tokens(&self) -> Tokens {
+        self.database.tokens()
+    }
+
     /// The keyrings of the same database.
     #[must_use]
     pub fn keyrings(&self) -> Keyrings {
@@ -126,21 +134,7 @@ impl Certificates {
     /// # Errors
     /// [`RecordError::Taken`] if the same certificate is stored under another id or was revoked.
     pub async fn persist(&self, certificate: &CertificateRow) -> Result<bool, RecordError> {
-        let key = certificate.key.as_ref();
-        let values = [
-            Value::Text(&certificate.id),
-            Value::Text(&certificate.role),
-            Value::Text(&certificate.service),
-            Value::Bytes(&certificate.fingerprint),
-            Value::Bytes(&certificate.cert),
-            Value::text_or_null(key.map(|key| key.dek_id.as_str())),
-            key.map_or(Value::Null, |key| Value::Bytes(&key.nonce)),
-            key.map_or(Value::Null, |key| Value::Bytes(&key.sealed)),
-            Value::Text(&certificate.issuer),
-            Value::Integer(certificate.not_before.millis()),
-            Value::Integer(certificate.not_after.millis()),
-        ];
-        if self.insert(&INSERT, &values).await? {
+        if self.insert(&INSERT, &inserted(certificate)).await? {
             return Ok(true);
         }
         match self.active(&certificate.id).await {
@@ -263,6 +257,29 @@ impl Certificates {
     }
 }
 
+/// Inserts an active certificate in a transaction that does more.
+pub(crate) async fn insert(transaction: &mut Transaction, certificate: &CertificateRow) -> Result<(), Error> {
+    transaction.execute(&INSERT, &inserted(certificate)).await.map(|_| ())
+}
+
+/// The values for `INSERT`.
+fn inserted(certificate: &CertificateRow) -> [Value<'_>; 11] {
+    let key = certificate.key.as_ref();
+    [
+        Value::Text(&certificate.id),
+        Value::Text(&certificate.role),
+        Value::Text(&certificate.service),
+        Value::Bytes(&certificate.fingerprint),
+        Value::Bytes(&certificate.cert),
+        Value::text_or_null(key.map(|key| key.dek_id.as_str())),
+        key.map_or(Value::Null, |key| Value::Bytes(&key.nonce)),
+        key.map_or(Value::Null, |key| Value::Bytes(&key.sealed)),
+        Value::Text(&certificate.issuer),
+        Value::Integer(certificate.not_before.millis()),
+        Value::Integer(certificate.not_after.millis()),
+    ]
+}
+
 /// The values of a keyring's row.
 pub(crate) fn insert_values(keyring: &KeyringRow) -> [Value<'_>; 10] {
     [
@@ -279,7 +296,7 @@ pub(crate) fn insert_values(keyring: &KeyringRow) -> [Value<'_>; 10] {
     ]
 }
 
-fn is_passing(error: &Error) -> bool {
+pub(crate) fn is_passing(error: &Error) -> bool {
     match failure::classify(error) {
         Failure::Taken | Failure::Contention => true,
         Failure::Lost | Failure::Refused => false,

@@ -28,6 +28,7 @@ mod journal;
 mod keyrings;
 mod record;
 mod revocations;
+mod tokens;
 
 pub mod doctor;
 
@@ -52,6 +53,7 @@ pub use schedule::{
     Cancelled, Due, Occurrence, Schedule, ScheduleState, ScheduleWish, Scheduled, SeriesState, SeriesStep,
     SeriesWish, Shot, Stepped, Turn, Which,
 };
+pub use tokens::{EnrolmentRow, TokenRow, Tokens};
 pub use url::DatabaseUrl;
 pub use write::append::Append;
 pub use write::ceiling::Ceiling;

@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 
 use bincode::{BorrowDecode, Encode};
-use eventflow_proto::enrol::{EnrolReply, EnrolRequest};
+use eventflow_proto::enrol::{EnrolReply, EnrolRequest, TokenEnrolment};
 use eventflow_proto::message::{HubMessage, SpokeMessage};
 use eventflow_proto::wire;
 
@@ -14,6 +14,7 @@ pub fn run(frame: &[u8]) {
     check::<HubMessage>(frame);
     check::<EnrolRequest>(frame);
     check::<EnrolReply>(frame);
+    check::<TokenEnrolment>(frame);
 }
 
 fn check<M>(frame: &[u8])

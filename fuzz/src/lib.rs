@@ -8,3 +8,4 @@ pub mod frames;
 pub mod groups;
 pub mod messages;
 pub mod sessions;
+pub mod tokens;

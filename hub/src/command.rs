@@ -14,6 +14,7 @@ mod parked;
 mod parked_search;
 mod read;
 mod schedule;
+mod tokens;
 mod wait;
 
 #[cfg(any(test, feature = "simulation"))]

@@ -1,5 +1,6 @@
 //! What a hub is told at its start, checked before anything else happens.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,8 +24,11 @@ pub struct HubConfig {
     pub name: String,
     /// Where the passphrase of the key ring comes from.
     pub passphrase: PassphraseSource,
+    /// Where spokes are told to connect once they have enrolled, each `host:port`. None: where they have
+    /// reached this hub.
+    pub advertise: Vec<String>,
     /// Whether spokes of this machine and user may enrol over the socket in the data folder.
-    pub local_enrolment: bool,
+    pub local_enrolment: LocalEnrolment,
     /// How long a stopping hub waits for answers to what members have.
     pub drain: Duration,
     /// How failing deliveries are tried again.
@@ -40,6 +44,39 @@ pub struct HubConfig {
     pub limits: ConnectionLimits,
     /// How often the outbox is looked at.
     pub outbox: OutboxPoll,
+}
+
+/// Whether spokes of the hub's machine and user may enrol without a token, as any service. As the operator
+/// they always may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LocalEnrolment {
+    /// They may.
+    On,
+    /// They may not.
+    Off,
+    /// They may if the hub can be reached from nowhere else.
+    OnLoopback,
+}
+
+impl LocalEnrolment {
+    /// Whether they may at a hub that listens there.
+    pub(crate) fn is_on(self, listens: SocketAddr) -> bool {
+        match self {
+            Self::On => true,
+            Self::Off => false,
+            Self::OnLoopback => listens.ip().to_canonical().is_loopback(),
+        }
+    }
+}
+
+/// Whether whoever listens at `listen`, `host:port`, can be reached from this machine only. A name other
+/// than `localhost` may be anything, so the answer is no.
+#[must_use]
+pub fn is_loopback(listen: &str) -> bool {
+    match listen.parse::<SocketAddr>() {
+        Ok(address) => address.ip().to_canonical().is_loopback(),
+        Err(_) => listen.rsplit_once(':').is_some_and(|(host, _)| host == "localhost"),
+    }
 }
 
 /// How often a hub looks whether services have put events into the outbox.
@@ -99,7 +136,8 @@ impl HubConfig {
             health: Some("127.0.0.1:50002".to_owned()),
             name: "eventflow-hub".to_owned(),
             passphrase: PassphraseSource::Generated,
-            local_enrolment: true,
+            advertise: Vec::new(),
+            local_enrolment: LocalEnrolment::OnLoopback,
             drain: Duration::from_secs(10),
             rules: Rules::default(),
             schedule_grace: Duration::from_secs(60),
@@ -108,5 +146,30 @@ impl HubConfig {
             limits: ConnectionLimits::default(),
             outbox: OutboxPoll::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_listens_on_loopback_alone_enrols_its_machine_unless_it_is_told() {
+        for (listen, alone) in [
+            ("127.0.0.1:0", true),
+            ("127.9.9.9:50001", true),
+            ("[::1]:50001", true),
+            ("[::ffff:127.0.0.1]:50001", true),
+            ("0.0.0.0:50001", false),
+            ("[::]:50001", false),
+            ("192.0.2.1:50001", false),
+        ] {
+            assert_eq!(is_loopback(listen), alone, "{listen}");
+            assert_eq!(LocalEnrolment::OnLoopback.is_on(listen.parse().unwrap()), alone, "{listen}");
+            assert!(LocalEnrolment::On.is_on(listen.parse().unwrap()));
+            assert!(!LocalEnrolment::Off.is_on(listen.parse().unwrap()));
+        }
+        assert!(is_loopback("localhost:50001"));
+        assert!(!is_loopback("hub.example:50001") && !is_loopback("localhost.example:1"));
     }
 }

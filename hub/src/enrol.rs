@@ -1,18 +1,24 @@
 //! Enrolment without ceremony: a socket in the data folder, for processes of the hub's own user.
 //!
 //! Who may connect is decided by the system: the kernel says which user the peer runs as, and only
-//! the hub's own user and root are answered. One request, one answer, each one frame.
+//! the hub's own user and root are answered. They can always be the operator; to be another service
+//! there, local enrolment must be on. One request, one answer, each one frame.
+
+mod limits;
+mod port;
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
+use proto::access::OPERATOR;
 use proto::enrol::{EnrolReply, EnrolRequest};
 use proto::limits::ENROLMENT_FRAME_BYTES_MAX;
-use proto::{Refusal, wire};
+use proto::{Refusal, ServiceName, wire};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -21,8 +27,11 @@ use tokio_util::codec::{Framed, LengthDelimitedCodec};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::config::LocalEnrolment;
 use crate::data_folder::{DataFolder, ENROLMENT_SOCKET};
 use crate::identity::HubIdentity;
+
+pub(crate) use port::{EnrolmentPort, TokenFault};
 
 /// Enrolments at one time. More wait to be accepted.
 const ENROLMENTS_MAX: usize = 16;
@@ -38,6 +47,27 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Longest path of a socket, in bytes: what the system has room for.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// Opens the socket in `folder` for a hub that listens at `address`, and says whom it admits. A hub with
+/// local enrolment off needs it for operators only, and works on if it cannot be opened.
+///
+/// # Errors
+/// As [`listen`].
+pub(crate) fn open(
+    folder: &DataFolder,
+    local: LocalEnrolment,
+    address: SocketAddr,
+) -> io::Result<Option<(UnixListener, Admits)>> {
+    let admits = if local.is_on(address) { Admits::AllServices } else { Admits::OperatorOnly };
+    match (listen(folder), admits) {
+        (Ok(socket), admits) => Ok(Some((socket, admits))),
+        (Err(error), Admits::AllServices) => Err(error),
+        (Err(error), Admits::OperatorOnly) => {
+            tracing::error!(%error, "no operator can enrol on this machine: there is no enrolment socket");
+            Ok(None)
+        }
+    }
+}
 
 /// Opens the socket in `folder`, for the hub's user only.
 ///
@@ -66,17 +96,27 @@ pub(crate) fn listen(folder: &DataFolder) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// Which services are issued certificates at the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admits {
+    /// Every one.
+    AllServices,
+    /// Only the operator.
+    OperatorOnly,
+}
+
 /// Answers requests on `listener` until `stop`. `address` is where spokes connect then.
 pub(crate) async fn serve(
     listener: UnixListener,
     identity: Arc<HubIdentity>,
     address: String,
+    admits: Admits,
     clock: Clock,
     stop: CancellationToken,
 ) {
     let mut enrolments = JoinSet::new();
     let room = Arc::new(Semaphore::new(ENROLMENTS_MAX));
-    let desk = Desk { identity, address: Arc::from(address), clock, own_user: own_user() };
+    let desk = Desk { identity, address: Arc::from(address), admits, clock, own_user: own_user() };
     loop {
         tokio::select! {
             biased;
@@ -116,6 +156,7 @@ async fn accept(listener: &UnixListener, room: &Arc<Semaphore>) -> (UnixStream, 
 struct Desk {
     identity: Arc<HubIdentity>,
     address: Arc<str>,
+    admits: Admits,
     clock: Clock,
     own_user: Option<u32>,
 }
@@ -151,11 +192,29 @@ impl Desk {
         }
     }
 
+    fn admitted(&self, service: &ServiceName) -> Result<(), Refusal> {
+        match self.admits {
+            Admits::AllServices => Ok(()),
+            Admits::OperatorOnly if service.as_str() == OPERATOR => Ok(()),
+            Admits::OperatorOnly => Err(Refusal::Denied {
+                reason: format!(
+                    "local enrolment is off at this hub, so only service {OPERATOR} is issued a certificate at \
+                     its socket; enrol {service} with a token (`eventflow token create`), or start the hub with \
+                     --local-enrolment true"
+                ),
+            }),
+        }
+    }
+
     async fn answer(&self, frame: &[u8], user: Option<u32>) -> EnrolReply {
         let request: EnrolRequest = match wire::decode(frame) {
             Ok(request) => request,
             Err(error) => return EnrolReply::Refused(Refusal::Invalid { reason: error.to_string() }),
         };
+        if let Err(refusal) = self.admitted(&request.service) {
+            tracing::warn!(service = %request.service, ?user, %refusal, "an enrolment was refused");
+            return EnrolReply::Refused(refusal);
+        }
         let issued = self.identity.issue_spoke(&request.csr, &request.service, self.clock.now());
         match timeout(STORED_WITHIN, issued).await {
             Ok(Ok(mut enrolled)) => {

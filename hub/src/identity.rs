@@ -12,16 +12,18 @@ use std::time::Duration;
 use certs::seal::{KdfCost, Passphrase};
 use certs::tls::{self, HubCertificate};
 use certs::{Authority, CertificateDer, IssuerKind, LEAF_LIFETIME, Role};
-use db::Certificates;
+use db::{CertificateRow, Certificates};
 use proto::enrol::Enrolled;
 use proto::{HubId, ServiceName, Timestamp};
 use tokio_rustls::rustls::ServerConfig;
 
 mod chain;
+mod enrolment;
 mod error;
 mod keys;
 mod lists;
 
+pub(crate) use enrolment::Entry;
 pub(crate) use error::AuthError;
 pub use error::IdentityError;
 pub(crate) use keys::{blocking, keyring_row, open_any};
@@ -137,8 +139,8 @@ impl HubIdentity {
         Arc::clone(&self.server_config)
     }
 
-    /// Issues a leaf for a new instance of `service`, for the key of `csr`, and stores its row
-    /// before answering. The addresses of hubs are left to the caller.
+    /// Issues a leaf for a new instance of `service`, for the key of `csr`, to a process of the hub's own
+    /// user, and stores its row before answering. The addresses of hubs are left to the caller.
     ///
     /// # Errors
     /// [`IdentityError::Certificate`] if the request is refused, [`IdentityError::Unavailable`] if
@@ -149,21 +151,28 @@ impl HubIdentity {
         service: &ServiceName,
         now: Timestamp,
     ) -> Result<Enrolled, IdentityError> {
+        self.enrol(csr, service, Entry::OwnUser, now).await
+    }
+
+    /// A leaf for a new instance of `service`, and its row, which is not stored yet.
+    fn new_spoke(
+        &self,
+        csr: &[u8],
+        service: &ServiceName,
+        now: Timestamp,
+    ) -> Result<(Enrolled, CertificateRow), IdentityError> {
         let issuers = self.issuers();
         let instance = uuid::Uuid::now_v7().to_string();
         let leaf = certs::spoke_leaf(&issuers.spoke, csr, service, &instance, now, LEAF_LIFETIME)?;
         let id = spoke_id(service.as_str(), &instance);
         let row = chain::row(&id, Role::Spoke.as_str(), service.as_str(), SPOKE_ISSUER, &leaf)?;
-        let not_after = row.not_after;
-        if !self.vault.persist(&row).await? {
-            return Err(IdentityError::Taken { id });
-        }
-        Ok(Enrolled {
+        let enrolled = Enrolled {
             chain: vec![leaf.to_vec(), issuers.spoke.certificate().to_vec()],
             roots: vec![self.root.to_vec()],
             hubs: Vec::new(),
-            not_after_ms: not_after.millis(),
-        })
+            not_after_ms: row.not_after.millis(),
+        };
+        Ok((enrolled, row))
     }
 
     /// Who the holder of `leaf` is, by its row. TLS must have verified the chain.

@@ -32,7 +32,7 @@ mod passphrase;
 mod quiet;
 
 pub use clock::Clock;
-pub use config::{ConnectionLimits, HubConfig, OutboxPoll};
+pub use config::{ConnectionLimits, HubConfig, LocalEnrolment, OutboxPoll, is_loopback};
 pub use data_folder::DataFolderError;
 #[cfg(any(test, feature = "simulation"))]
 pub use dispatch::simulation;

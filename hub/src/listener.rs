@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use proto::message::HubMessage;
+use proto::message::{ALPN, ALPN_ENROL, HubMessage};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -24,7 +24,8 @@ use tracing::{Instrument, debug, info, info_span, warn};
 use crate::config::ConnectionLimits;
 use crate::connection::{Connection, Ended, Terms};
 use crate::dispatch::ConnectionId;
-use crate::identity::{AuthError, HubIdentity, Peer};
+use crate::enrol::EnrolmentPort;
+use crate::identity::{AuthError, HubIdentity, IdentityError, Peer};
 use crate::metrics::HandshakeFailure;
 
 /// The wait after the system refused to accept: it is out of files, and some must close first.
@@ -39,6 +40,7 @@ pub(crate) struct Door {
     pub(crate) identity: Arc<HubIdentity>,
     pub(crate) terms: Terms,
     pub(crate) limits: ConnectionLimits,
+    pub(crate) enrolments: Arc<EnrolmentPort>,
 }
 
 /// Why a stranger was not let in.
@@ -48,8 +50,10 @@ enum Rejected {
     Slow(Duration),
     #[error("the handshake failed: {0}")]
     Handshake(std::io::Error),
-    #[error("the peer does not speak eventflow/1 (ALPN)")]
+    #[error("the peer speaks neither eventflow/1 nor eventflow-enroll/1 (ALPN)")]
     NotOurs,
+    #[error("no TLS settings for an enrolment could be made: {0}")]
+    NoEnrolment(#[from] IdentityError),
     #[error("the peer showed no certificate")]
     NoCertificate,
     #[error(transparent)]
@@ -61,7 +65,7 @@ impl Rejected {
     fn counted(&self) -> HandshakeFailure {
         match self {
             Self::Slow(_) => HandshakeFailure::Timeout,
-            Self::Handshake(_) | Self::NoCertificate => HandshakeFailure::Tls,
+            Self::Handshake(_) | Self::NoCertificate | Self::NoEnrolment(_) => HandshakeFailure::Tls,
             Self::NotOurs => HandshakeFailure::Protocol,
             Self::Certificate(AuthError::Expired { .. }) => HandshakeFailure::Expired,
             Self::Certificate(AuthError::Revoked { .. }) => HandshakeFailure::Revoked,
@@ -148,6 +152,7 @@ impl Door {
                 identity: Arc::clone(&self.identity),
                 terms: self.terms.clone(),
                 limits: self.limits,
+                enrolments: Arc::clone(&self.enrolments),
                 id: ConnectionId(next_id),
             };
             let span = info_span!("connection", id = next_id, %address);
@@ -163,7 +168,16 @@ struct Visit {
     identity: Arc<HubIdentity>,
     terms: Terms,
     limits: ConnectionLimits,
+    enrolments: Arc<EnrolmentPort>,
     id: ConnectionId,
+}
+
+/// Who was met at the door.
+enum Met {
+    /// A peer whose certificate is in the table.
+    Peer(Box<TlsStream<TcpStream>>, Peer),
+    /// Somebody who wants to get a certificate with a token, and where the hub was reached.
+    Enrols(Box<TlsStream<TcpStream>>, SocketAddr),
 }
 
 impl Visit {
@@ -183,7 +197,15 @@ impl Visit {
             met = timeout(within, self.shake_hands(stream)) => met,
         };
         let (stream, peer) = match met.unwrap_or(Err(Rejected::Slow(within))) {
-            Ok(met) => met,
+            Ok(Met::Peer(stream, peer)) => (*stream, peer),
+            Ok(Met::Enrols(stream, reached)) => {
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => {}
+                    () = self.enrolments.serve(*stream, address, reached) => {}
+                }
+                return;
+            }
             Err(rejected) => {
                 metrics.handshake_failed(rejected.counted());
                 debug!(%address, reason = %rejected, "a peer was not let in");
@@ -221,17 +243,21 @@ impl Visit {
     }
 
     /// The TLS handshake, and whose certificate it was.
-    async fn shake_hands(&self, stream: TcpStream) -> Result<(TlsStream<TcpStream>, Peer), Rejected> {
+    async fn shake_hands(&self, stream: TcpStream) -> Result<Met, Rejected> {
         stream.set_nodelay(true).map_err(Rejected::Handshake)?;
+        let reached = stream.local_addr().map_err(Rejected::Handshake)?;
         let start =
             LazyConfigAcceptor::new(Acceptor::default(), stream).await.map_err(Rejected::Handshake)?;
         // A client without ALPN would pass rustls; it is sent away before anything is signed.
-        let ours = start
-            .client_hello()
-            .alpn()
-            .is_some_and(|mut offered| offered.any(|offer| offer == proto::message::ALPN));
-        if !ours {
-            return Err(Rejected::NotOurs);
+        let hello = start.client_hello();
+        let offers = |wanted: &[u8]| hello.alpn().is_some_and(|mut offered| offered.any(|one| one == wanted));
+        if !offers(ALPN) {
+            if !offers(ALPN_ENROL) {
+                return Err(Rejected::NotOurs);
+            }
+            let config = self.identity.enrolment_config()?;
+            let stream = start.into_stream(config).await.map_err(Rejected::Handshake)?;
+            return Ok(Met::Enrols(Box::new(stream), reached));
         }
         let mut stream =
             start.into_stream(self.identity.server_config()).await.map_err(Rejected::Handshake)?;
@@ -243,7 +269,7 @@ impl Visit {
             .ok_or(Rejected::NoCertificate)?;
         let now = self.terms.commands.clock.now();
         match self.identity.authenticate(&leaf, now).await {
-            Ok(peer) => Ok((stream, peer)),
+            Ok(peer) => Ok(Met::Peer(Box::new(stream), peer)),
             Err(error) => {
                 expel(&mut stream, &error).await;
                 Err(error.into())

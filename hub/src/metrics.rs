@@ -57,6 +57,21 @@ impl HandshakeFailure {
         ["tls", "timeout", "unknown", "revoked", "expired", "too_many", "protocol", "unavailable"];
 }
 
+/// What came of an enrolment with a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EnrolmentOutcome {
+    /// A certificate was issued.
+    Issued,
+    /// None was.
+    Refused,
+    /// Too many came at once.
+    Limited,
+}
+
+impl EnrolmentOutcome {
+    const LABELS: [&str; 3] = ["issued", "refused", "limited"];
+}
+
 /// What came of rows of the outbox.
 #[derive(Debug, Default)]
 struct OutboxCounts {
@@ -83,6 +98,7 @@ struct Counts {
     connections: AtomicU64,
     connections_total: AtomicU64,
     handshake_failures: [AtomicU64; HandshakeFailure::LABELS.len()],
+    enrolments: [AtomicU64; EnrolmentOutcome::LABELS.len()],
     appended: AtomicU64,
     duplicates: AtomicU64,
     waits: Histogram<{ WAIT_BOUNDS.len() }>,
@@ -121,6 +137,13 @@ impl Metrics {
     /// A connection did not become one.
     pub(crate) fn handshake_failed(&self, why: HandshakeFailure) {
         if let Some(count) = self.0.handshake_failures.get(why as usize) {
+            add(count, 1);
+        }
+    }
+
+    /// Somebody has asked for a certificate with a token.
+    pub(crate) fn enrolment(&self, outcome: EnrolmentOutcome) {
+        if let Some(count) = self.0.enrolments.get(outcome as usize) {
             add(count, 1);
         }
     }
@@ -256,6 +279,13 @@ impl Metrics {
             "reason",
             &HandshakeFailure::LABELS,
             &counts.handshake_failures,
+        );
+        page.labelled(
+            "enrolments_total",
+            "Enrolments with a token.",
+            "outcome",
+            &EnrolmentOutcome::LABELS,
+            &counts.enrolments,
         );
         page.counter("events_appended_total", "Events stored.", &counts.appended);
         page.counter("duplicates_total", "Events published again and found stored.", &counts.duplicates);

@@ -24,6 +24,7 @@ use crate::config::{HubConfig, OutboxPoll};
 use crate::connection::Terms;
 use crate::data_folder::DataFolder;
 use crate::dispatch::{self, Caution, DispatchTask, LeftBehind, Parts};
+use crate::enrol::EnrolmentPort;
 use crate::error::HubError;
 use crate::health::{HealthState, Readiness};
 use crate::identity::HubIdentity;
@@ -252,7 +253,9 @@ impl Starting {
             running.door.spawn(task.run(running.closing.clone()));
         }
         let terms = self.terms(commands, notes, head.incarnation, &running);
-        let door = Door { listener, identity: Arc::clone(&self.identity), terms, limits: self.config.limits };
+        let (identity, limits) = (Arc::clone(&self.identity), self.config.limits);
+        let enrolments = Arc::new(EnrolmentPort::new(&terms.commands, self.config.advertise.clone()));
+        let door = Door { listener, identity, terms, limits, enrolments };
         running.door.spawn(door.run(running.closing.clone()));
         Ok(running)
     }
@@ -267,15 +270,14 @@ impl Starting {
         let rest_stop = running.rest_stop.clone();
         let row = row_of(&self.hub, address_of(listener)?);
         running.rest.spawn(keep_lease(self.database.hubs(), row, lease_says, rest_stop.clone()));
-        running.rest.spawn(keep_leaf(Arc::clone(&self.identity), self.clock, rest_stop.clone()));
-        if self.config.local_enrolment {
-            let socket = enrol::listen(&self.folder).map_err(|reason| HubError::Io {
-                what: "opening the enrolment socket failed".to_owned(),
-                reason,
-            })?;
-            let address = address_of(listener)?.to_string();
-            let identity = Arc::clone(&self.identity);
-            running.rest.spawn(enrol::serve(socket, identity, address, self.clock, rest_stop));
+        running.rest.spawn(keep_leaf(Arc::clone(&self.identity), self.clock, rest_stop));
+        let address = address_of(listener)?;
+        let opened = enrol::open(&self.folder, self.config.local_enrolment, address);
+        let failed = |reason| HubError::Io { what: "opening the enrolment socket failed".to_owned(), reason };
+        if let Some((socket, admits)) = opened.map_err(failed)? {
+            let (identity, stop) = (Arc::clone(&self.identity), running.rest_stop.clone());
+            let served = enrol::serve(socket, identity, address.to_string(), admits, self.clock, stop);
+            running.rest.spawn(served);
         }
         Ok(())
     }

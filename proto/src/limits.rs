@@ -45,8 +45,20 @@ pub const FRAME_BYTES_MAX: usize = DATA_BYTES_MAX + 256 * 1024;
 /// when it collects more.
 pub const CHAIN_BYTES_MAX: usize = FRAME_BYTES_MAX - 4 * 1024;
 
-/// Largest frame on the enrolment socket, in bytes. A larger one closes it.
+/// Largest frame of an enrolment, at the socket or the port, in bytes. A larger one closes it.
 pub const ENROLMENT_FRAME_BYTES_MAX: usize = 16 * 1024;
+
+/// The shortest life of an enrolment token, in milliseconds. A shorter one is refused.
+pub const TOKEN_TTL_MS_MIN: u64 = 1_000;
+
+/// The longest life of an enrolment token, in milliseconds: 30 days. A longer one is refused.
+pub const TOKEN_TTL_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1_000;
+
+/// Certificates that one enrolment token can be good for. More is refused.
+pub const TOKEN_USES_MAX: u32 = 10_000;
+
+/// Tokens of one page of a list.
+pub const TOKENS_PER_PAGE: u32 = 200;
 
 /// Requests of one connection that may be unanswered. At it the hub stops reading the socket.
 pub const REQUESTS_IN_FLIGHT_MAX: usize = 1_024;

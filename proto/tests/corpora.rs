@@ -14,6 +14,8 @@ mod groups;
 mod messages;
 #[path = "../../fuzz/src/sessions.rs"]
 mod sessions;
+#[path = "../../fuzz/src/tokens.rs"]
+mod tokens;
 
 use std::path::PathBuf;
 
@@ -40,6 +42,11 @@ fn every_kept_message_is_read_as_what_it_was() {
 #[test]
 fn every_kept_course_of_two_sessions_breaks_no_promise() {
     replay("sessions", sessions::run);
+}
+
+#[test]
+fn every_kept_text_is_a_token_or_an_error() {
+    replay("tokens", tokens::run);
 }
 
 #[test]

@@ -33,9 +33,9 @@ pub enum ConnectError {
         /// What went wrong the last time.
         reason: String,
     },
-    /// There is no identity, and no hub on this machine that could issue one.
+    /// There is no identity, no hub on this machine that could issue one, and no token.
     #[error(
-        "service {service} has no certificate: {} holds none, and there is no enrolment socket at {}; connect on the hub's machine, with its data folder (--data, EVENTFLOW_DATA)",
+        "service {service} has no certificate: {} holds none, there is no enrolment socket at {}, and no token was given; use one of the three: enrol with `eventflow spoke enroll --token-file FILE --hub HOST:PORT`, connect on the hub's machine with its data folder (--data, EVENTFLOW_DATA), or name a token (EVENTFLOW_ENROLL_TOKEN_FILE)",
         folder.display(), socket.display()
     )]
     NoIdentity {
@@ -45,6 +45,30 @@ pub enum ConnectError {
         folder: PathBuf,
         /// Where a hub was looked for that could issue one.
         socket: PathBuf,
+    },
+    /// The enrolment token cannot be read. Nothing was sent.
+    #[error("the enrolment token in {place} cannot be used: {reason}")]
+    Token {
+        /// Where it was looked for.
+        place: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The hub gave no certificate for the token.
+    #[error("the hub at {address} issued no certificate: {refusal}")]
+    TokenRefused {
+        /// Which hub.
+        address: String,
+        /// What it says.
+        refusal: Refusal,
+    },
+    /// Another hub is there than the one whose token it is.
+    #[error(
+        "the hub at {address} is not the one that the enrolment token is from: its root certificate is another; the token was not sent; check the address, or get a token from this hub (`eventflow token create`)"
+    )]
+    OtherHub {
+        /// Where it was looked for.
+        address: String,
     },
     /// The hub gave no certificate.
     #[error("service {service} got no certificate from {}: {refusal}", socket.display())]

@@ -7,19 +7,22 @@
 
 mod enrol;
 mod pem;
+mod token;
 
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use certs::{CertError, CertificateDer, SecretKey};
+use certs::{CertError, CertificateDer, Role, SecretKey};
+use proto::enrol::Enrolled;
 use proto::{ServiceName, Timestamp};
 use tokio_rustls::rustls::ClientConfig;
 use tracing::warn;
 use zeroize::Zeroizing;
 
-pub(crate) use enrol::{EnrolError, enrol};
+pub(crate) use enrol::{EnrolError, Issued, enrol, enrol_with_token};
+pub(crate) use token::{TokenSource, TokenTrouble};
 
 /// So long before its end an identity is replaced.
 const SPARE_MS: i64 = 10 * 60 * 1_000;
@@ -29,6 +32,9 @@ const IDENTITY_FILE: &str = "identity.pem";
 
 /// The roots that hubs' chains must end at.
 const ROOTS_FILE: &str = "roots.pem";
+
+/// Where hubs are, as one of them said when it issued the identity.
+const HUBS_FILE: &str = "hubs";
 
 /// A spoke's chain, its key, and what it believes.
 #[derive(Debug)]
@@ -45,6 +51,26 @@ impl Identity {
         roots: Vec<CertificateDer<'static>>,
     ) -> Self {
         Self { chain, key, roots }
+    }
+
+    /// The identity of `key` that a hub has issued a certificate for.
+    pub(crate) fn issued(key: SecretKey, enrolled: Enrolled) -> Self {
+        let der = |all: Vec<Vec<u8>>| all.into_iter().map(CertificateDer::from).collect();
+        Self::new(der(enrolled.chain), key, der(enrolled.roots))
+    }
+
+    /// The certificate that is its own.
+    pub(crate) fn leaf(&self) -> Option<&CertificateDer<'static>> {
+        self.chain.first()
+    }
+
+    /// The service that it is for, if it is a spoke's.
+    pub(crate) fn service(&self) -> Option<ServiceName> {
+        let identity = certs::identity(self.leaf()?).ok()?;
+        match identity.role {
+            Role::Spoke => ServiceName::parse(&identity.service).ok(),
+            Role::Hub => None,
+        }
     }
 
     /// The TLS settings that show this identity.
@@ -101,6 +127,16 @@ impl Safe {
         // The roots first: the identity is what makes them count.
         self.write(ROOTS_FILE, pem::text(None, &identity.roots).as_bytes())?;
         self.write(IDENTITY_FILE, pem::text(Some(&identity.key), &identity.chain).as_bytes())
+    }
+
+    /// Keeps where hubs are, the first to be dialled first.
+    pub(crate) fn save_hubs(&self, hubs: &[String]) -> io::Result<()> {
+        self.write(HUBS_FILE, hubs.join("\n").as_bytes())
+    }
+
+    /// The file with where hubs are, a line each.
+    pub(crate) fn hubs_file(&self) -> PathBuf {
+        self.folder.join(HUBS_FILE)
     }
 
     fn read(&self, name: &str) -> io::Result<Option<Zeroizing<Vec<u8>>>> {

@@ -49,6 +49,7 @@
 //! # Ok(()) }
 //! ```
 
+mod enrolment;
 mod error;
 mod ids;
 mod options;
@@ -85,6 +86,7 @@ pub use consumer::{
     ChainError, Consumer, ConsumerBuilder, ConsumerMap, Consumers, Delivery, DeliveryStream, EffectError,
     Failure,
 };
+pub use enrolment::Enrolment;
 pub use error::{ClosedReason, ConnectError, ListenError, PublishError, RequestError};
 pub use ids::{generate_id, generate_pid};
 pub use listing::{Listing, LogPage};
@@ -106,6 +108,7 @@ pub use wait::{PublishAndWait, Wait, WaitError};
 /// The words of the protocol that this crate's methods speak in.
 pub use proto::admin::{AdminReply, AdminRequest};
 pub use proto::chain::child_id;
+pub use proto::enrol::{EnrolToken, TokenError};
 pub use proto::group::{
     GroupMember, GroupPart, GroupSettings, GroupStatus, MembersFate, OldestUnsettled, ParkPolicy, Pause,
     PausedPid, SettingsChange,

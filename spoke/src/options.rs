@@ -6,7 +6,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use proto::enrol::EnrolToken;
 use proto::{NameError, ServiceName};
+
+use crate::identity::TokenSource;
 
 /// Events that may be unanswered before `publish` waits.
 const WINDOW_EVENTS: usize = 1_024;
@@ -45,6 +48,7 @@ pub struct SpokeOptions {
     pub(crate) service: ServiceName,
     pub(crate) data: PathBuf,
     pub(crate) hub: Option<String>,
+    pub(crate) token: TokenSource,
     pub(crate) request_timeout: Duration,
     pub(crate) connect_timeout: Duration,
     pub(crate) dial_timeout: Duration,
@@ -72,6 +76,7 @@ impl SpokeOptions {
             service,
             data: data.into(),
             hub: None,
+            token: TokenSource::Environment,
             request_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
             dial_timeout: Duration::from_secs(5),
@@ -87,10 +92,25 @@ impl SpokeOptions {
         Self { data: folder.into(), ..self }
     }
 
-    /// The hub's `host:port`, in place of the data folder's `hub.addr`.
+    /// The hub's `host:port`, in place of the data folder's `hub.addr` and of where the hub that issued the
+    /// identity said that it is.
     #[must_use]
     pub fn hub(self, address: impl Into<String>) -> Self {
         Self { hub: Some(address.into()), ..self }
+    }
+
+    /// The enrolment token to use if there is neither an identity in the data folder nor a hub on this
+    /// machine that gives one. By default it is looked for in `EVENTFLOW_ENROLL_TOKEN`, or in the file that
+    /// `EVENTFLOW_ENROLL_TOKEN_FILE` names.
+    #[must_use]
+    pub fn enrol_token(self, token: EnrolToken) -> Self {
+        Self { token: TokenSource::Given(token), ..self }
+    }
+
+    /// The file with the enrolment token. It is read only when the token is needed, and may be gone later.
+    #[must_use]
+    pub fn enrol_token_file(self, path: impl Into<PathBuf>) -> Self {
+        Self { token: TokenSource::File(path.into()), ..self }
     }
 
     /// How long a request may take, its wait for the window and for a reconnect included. Default 30 s.

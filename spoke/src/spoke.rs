@@ -37,7 +37,8 @@ pub struct Spoke {
 }
 
 impl Spoke {
-    /// Connects to the hub, enrolling at its socket first if there is no valid identity yet.
+    /// Connects to the hub. If there is no valid identity in the data folder yet, it enrols first: at the
+    /// socket of a hub that has the same folder, else with a token if there is one.
     ///
     /// Returns once the hub has said Welcome. Tries for the connect time-out while there should be a
     /// hub but none answers; afterwards a lost connection is taken up again without a word.

@@ -16,6 +16,7 @@ mod chains;
 mod conformance;
 mod delivery;
 mod forged;
+mod enrolment;
 mod groups;
 mod hostile;
 mod keyring;

@@ -24,6 +24,7 @@ pub mod outbox;
 pub mod process;
 pub mod process_log;
 pub mod server;
+pub mod stranger;
 pub mod wire;
 
 use std::future::Future;

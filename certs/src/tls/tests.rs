@@ -14,7 +14,7 @@ use crate::scene::{Chain, Scene, now, service};
 
 /// A clock that stands still.
 #[derive(Debug)]
-struct At(Timestamp);
+pub(super) struct At(pub(super) Timestamp);
 
 impl TimeProvider for At {
     fn current_time(&self) -> Option<UnixTime> {
@@ -44,7 +44,7 @@ fn client(scene: &Scene, (chain, key): Chain, at: Timestamp) -> ClientConfig {
 }
 
 /// Two ends after their handshake, or what the first to complain said.
-fn handshake(
+pub(super) fn handshake(
     client: &Arc<ClientConfig>,
     server: &Arc<ServerConfig>,
     name: ServerName<'static>,

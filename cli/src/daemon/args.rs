@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use clap::{ArgMatches, Args};
 use db::DatabaseUrl;
-use hub::{ConnectionLimits, HubConfig, OnStall, OutboxPoll, PASSPHRASE_VARIABLE, PassphraseSource, Rules};
+use hub::{
+    ConnectionLimits, HubConfig, LocalEnrolment, OnStall, OutboxPoll, PASSPHRASE_VARIABLE, PassphraseSource,
+    Rules,
+};
 use proto::ParkPolicy;
 
 use super::choice::{Choice, Chosen, Reading};
@@ -27,6 +30,10 @@ pub(crate) struct HubArgs {
     /// Where spokes connect; port 0 takes a free one [default: 127.0.0.1:50001]
     #[arg(long, value_name = "HOST:PORT", env = "EVENTFLOW_LISTEN", hide_env_values = true)]
     listen: Option<String>,
+    /// Where spokes are told to connect once they have enrolled; repeat it, or write commas between
+    /// [default: where they have reached the hub]
+    #[arg(long, value_name = "HOST:PORT", env = "EVENTFLOW_ADVERTISE", hide_env_values = true, value_parser = parse::addresses)]
+    advertise: Option<Vec<Vec<String>>>,
     /// Where health and metrics are served over HTTP, or off
     /// [default: 127.0.0.1:50002, or a free port where --listen takes a free one]
     #[arg(long, value_name = "HOST:PORT", env = "EVENTFLOW_HEALTH", hide_env_values = true)]
@@ -40,7 +47,8 @@ pub(crate) struct HubArgs {
     /// Ask for the passphrase of the keyring on the terminal
     #[arg(long)]
     passphrase_prompt: bool,
-    /// Whether spokes of this machine and user may enrol through the data folder [default: true]
+    /// Whether spokes of this machine and user may enrol through the data folder, as any service
+    /// [default: true if the hub listens on loopback only, else false]
     #[arg(long, value_name = "BOOL", env = "EVENTFLOW_LOCAL_ENROLMENT", hide_env_values = true)]
     local_enrolment: Option<bool>,
     /// How long a stop waits for what members have in hand [default: 10]
@@ -130,6 +138,13 @@ pub(super) struct Settings {
 }
 
 const TEXT: Reading<String> = Reading { parse: |text| Ok(text.to_owned()), show: String::clone };
+const ADDRESSES: Reading<Vec<String>> = Reading {
+    parse: parse::addresses,
+    show: |addresses| match addresses.as_slice() {
+        [] => "where they have reached the hub".to_owned(),
+        named => named.join(","),
+    },
+};
 const SECONDS: Reading<Duration> =
     Reading { parse: parse::seconds, show: |duration| duration.as_secs_f64().to_string() };
 const OUTBOX_POLL: Reading<OutboxPoll> = Reading {
@@ -230,6 +245,7 @@ impl HubArgs {
             None => None,
         };
         let listen = choice.choose("listen", self.listen, || Ok(default.listen.clone()), &TEXT)?;
+        let alone = hub::is_loopback(&listen);
         let health_default = health_beside(&listen, default.health.as_deref());
         let health = choice.choose("health", self.health, || Ok(health_default), &TEXT)?;
         let file = self.passphrase_file.map(PassphraseSource::File);
@@ -247,9 +263,15 @@ impl HubArgs {
             health: Some(health).filter(|address| address != "off"),
             name: choice.choose("name", self.name, || Ok(default.name), &TEXT)?,
             passphrase: choice.choose("passphrase-file", file, otherwise, &PASSPHRASE)?,
+            advertise: {
+                let given = self.advertise.map(|given| given.concat());
+                choice.choose("advertise", given, || Ok(default.advertise), &ADDRESSES)?
+            },
             local_enrolment: {
-                let otherwise = || Ok(default.local_enrolment);
-                choice.choose("local-enrolment", self.local_enrolment, otherwise, &FLAG)?
+                match choice.choose("local-enrolment", self.local_enrolment, || Ok(alone), &FLAG)? {
+                    true => LocalEnrolment::On,
+                    false => LocalEnrolment::Off,
+                }
             },
             drain: choice.choose("drain", self.drain, || Ok(default.drain), &SECONDS)?,
             rules: self.rules.settle(&mut choice, default.rules)?,
@@ -365,10 +387,33 @@ mod tests {
         let settings = settle(&["--config", path, "--listen", "127.0.0.1:8"]).unwrap();
         assert_eq!(settings.config.drain, Duration::from_millis(3500));
         assert_eq!(settings.config.listen, "127.0.0.1:8");
-        assert!(!settings.config.local_enrolment);
+        assert_eq!(settings.config.local_enrolment, LocalEnrolment::Off);
         assert_eq!(shown(&settings, "listen").1, "option --listen");
         assert_eq!(shown(&settings, "drain"), ("3.5".to_owned(), format!("file {path}")));
         assert_eq!(shown(&settings, "attempts-max"), ("5".to_owned(), "default".to_owned()));
+    }
+
+    #[test]
+    fn a_hub_that_others_can_reach_enrols_its_machine_only_if_it_is_told() {
+        let shown_for = |line: &[&str]| shown(&settle(line).unwrap(), "local-enrolment");
+        let from = |value: &str, from: &str| (value.to_owned(), from.to_owned());
+        assert_eq!(shown_for(&[]), from("true", "default"));
+        assert_eq!(shown_for(&["--listen", "0.0.0.0:50001"]), from("false", "default"));
+        let told = ["--listen", "0.0.0.0:50001", "--local-enrolment", "true"];
+        assert_eq!(shown_for(&told), from("true", "option --local-enrolment"));
+        assert_eq!(settle(&told).unwrap().config.local_enrolment, LocalEnrolment::On);
+    }
+
+    #[test]
+    fn addresses_to_tell_can_be_repeated_or_listed() {
+        for line in [&["--advertise", "a:1", "--advertise", "b:2"][..], &["--advertise", "a:1,b:2"]] {
+            let settings = settle(line).unwrap();
+            assert_eq!(settings.config.advertise, ["a:1", "b:2"]);
+            assert_eq!(shown(&settings, "advertise").0, "a:1,b:2");
+        }
+        let file = file("advertise = \"hub.example:50001\"\n");
+        let settings = settle(&["--config", file.path().to_str().unwrap()]).unwrap();
+        assert_eq!(settings.config.advertise, ["hub.example:50001"]);
     }
 
     #[test]

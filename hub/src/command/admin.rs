@@ -4,7 +4,6 @@ use proto::Refusal;
 use proto::access::{GrantReply, GrantRequest};
 use proto::admin::{AdminReply, AdminRequest};
 use proto::message::Reply;
-use proto::token::{TokenReply, TokenRequest};
 
 use super::{Caller, Commands};
 
@@ -21,10 +20,6 @@ impl Commands {
 
     async fn grants(&self, _caller: &Caller, _request: GrantRequest) -> Result<GrantReply, Refusal> {
         Err(not_yet("grants"))
-    }
-
-    async fn tokens(&self, _caller: &Caller, _request: TokenRequest) -> Result<TokenReply, Refusal> {
-        Err(not_yet("tokens"))
     }
 }
 

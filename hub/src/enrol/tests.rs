@@ -21,7 +21,8 @@ async fn served() -> Served {
     let (listener, stop) = (listen(&folder).unwrap(), CancellationToken::new());
     let identity = Arc::new(keys.load("1.hub").await.unwrap());
     let mut tasks = JoinSet::new();
-    tasks.spawn(serve(listener, identity, "127.0.0.1:50001".to_owned(), Clock::system(), stop.clone()));
+    let address = "127.0.0.1:50001".to_owned();
+    tasks.spawn(serve(listener, identity, address, Admits::AllServices, Clock::system(), stop.clone()));
     Served { keys, folder, stop, tasks, _path: path }
 }
 
@@ -81,7 +82,8 @@ async fn a_bad_request_is_refused_with_a_reason_and_the_next_one_is_answered() {
 async fn other_users_are_refused() {
     let keys = keys().await;
     let identity = Arc::new(keys.load("1.hub").await.unwrap());
-    let desk = Desk { identity, address: Arc::from(""), clock: Clock::system(), own_user: Some(1000) };
+    let (address, admits) = (Arc::from(""), Admits::AllServices);
+    let desk = Desk { identity, address, admits, clock: Clock::system(), own_user: Some(1000) };
     assert_eq!(desk.permitted(Some(1000)), Ok(()));
     assert_eq!(desk.permitted(Some(0)), Ok(()));
     assert!(matches!(desk.permitted(Some(1001)), Err(Refusal::Denied { .. })));
@@ -108,8 +110,11 @@ async fn peers_that_say_nothing_do_not_keep_others_out_or_the_hub_from_stopping(
 async fn a_path_that_is_too_long_for_a_socket_is_explained() {
     let path = tempfile::tempdir().unwrap();
     let folder = DataFolder::open(&path.path().join("x".repeat(100))).unwrap();
-    let refused = listen(&folder).unwrap_err();
+    let address = "127.0.0.1:1".parse().unwrap();
+    let refused = open(&folder, LocalEnrolment::On, address).unwrap_err();
     assert!(refused.to_string().contains("shorter path"), "{refused}");
+    // A hub that enrols nobody there need not be kept from starting.
+    assert!(open(&folder, LocalEnrolment::Off, address).unwrap().is_none());
 }
 
 #[tokio::test]
@@ -120,4 +125,24 @@ async fn a_socket_that_was_left_behind_is_replaced_and_is_the_owners_alone() {
     let _listener = listen(&folder).unwrap();
     let mode = std::fs::metadata(folder.path(ENROLMENT_SOCKET)).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn with_local_enrolment_off_only_the_operator_gets_a_certificate() {
+    let keys = keys().await;
+    let identity = Arc::new(keys.load("1.hub").await.unwrap());
+    let (address, admits) = (Arc::from(""), Admits::OperatorOnly);
+    let desk = Desk { identity, address, admits, clock: Clock::system(), own_user: Some(1000) };
+    let ask = async |service: &str| {
+        let (csr, _) = certs::spoke_request().unwrap();
+        let request = EnrolRequest { service: ServiceName::parse(service).unwrap(), csr };
+        let mut frame = Vec::new();
+        wire::encode(&request, &mut frame).unwrap();
+        desk.answer(&frame, Some(1000)).await
+    };
+    let EnrolReply::Refused(Refusal::Denied { reason }) = ask("billing").await else {
+        panic!("it was issued")
+    };
+    assert!(reason.contains("token create") && reason.contains("--local-enrolment true"), "{reason}");
+    assert!(matches!(ask("operator").await, EnrolReply::Issued(_)));
 }

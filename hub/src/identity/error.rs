@@ -5,6 +5,8 @@ use certs::seal::SealError;
 use proto::message::Expulsion;
 use proto::{Refusal, Timestamp};
 
+use crate::enrol::TokenFault;
+
 /// Why the hub's identity was not loaded, or a certificate not issued.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -50,6 +52,9 @@ pub enum IdentityError {
         /// The id.
         id: String,
     },
+    /// An enrolment token has no use left, has ended or was withdrawn. Nothing was issued.
+    #[error("{}", TokenFault::UsedUp)]
+    TokenSpent,
     /// There is no such issuer, or it has no key any more.
     #[error("there is no issuer {id:?} with a key; `eventflow certs ls` lists them")]
     NoSuchIssuer {
@@ -95,7 +100,10 @@ impl IdentityError {
             | Self::BadRow { .. }
             | Self::Seal(_) => 78,
             Self::Taken { .. } | Self::Unavailable { .. } => 75,
-            Self::Certificate(_) | Self::NoSuchIssuer { .. } | Self::TooManyRevoked { .. } => 1,
+            Self::Certificate(_)
+            | Self::TokenSpent
+            | Self::NoSuchIssuer { .. }
+            | Self::TooManyRevoked { .. } => 1,
         }
     }
 
@@ -106,6 +114,7 @@ impl IdentityError {
             Self::Certificate(CertError::Request { .. } | CertError::Name { .. }) => {
                 Refusal::Invalid { reason: self.to_string() }
             }
+            Self::TokenSpent => Refusal::Denied { reason: self.to_string() },
             Self::Unavailable { reason, .. } => Refusal::Unavailable { reason: reason.clone() },
             Self::NoSuchIssuer { id } => Refusal::NotFound { what: format!("an issuer {id:?} with a key") },
             Self::TooManyRevoked { .. } => Refusal::Invalid { reason: self.to_string() },

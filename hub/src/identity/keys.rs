@@ -6,7 +6,8 @@ use std::fmt::Display;
 
 use certs::seal::{self, Dek, KdfCost, Keyring, Passphrase, SealError};
 use certs::{Authority, CertificateDer, IssuerKind, LEAF_LIFETIME, Role, SecretKey};
-use db::{CertificateRow, Certificates, KeyringRow, RecordError};
+use db::{Audit, CertificateRow, Certificates, EnrolmentRow, KeyringRow, RecordError};
+use proto::enrol::TokenId;
 use proto::{HubId, Timestamp};
 
 use super::chain::{self, HUB_ISSUER, ROOT, SPOKE_ISSUER};
@@ -113,6 +114,18 @@ impl Vault {
     /// Stores a row; `false` if an active one has its id.
     pub(super) async fn persist(&self, row: &CertificateRow) -> Result<bool, IdentityError> {
         self.certificates.persist(row).await.map_err(unavailable("stored"))
+    }
+
+    /// Takes a use of a token, if one is given, and stores a row with its line of the audit.
+    pub(super) async fn enrol(
+        &self,
+        token: Option<TokenId>,
+        row: &CertificateRow,
+        audit: &Audit,
+        now: Timestamp,
+    ) -> Result<EnrolmentRow, IdentityError> {
+        let tokens = self.certificates.tokens();
+        tokens.enrol(token, row, audit, now).await.map_err(unavailable("stored"))
     }
 
     /// The row of a leaf, active or revoked.

@@ -1,6 +1,7 @@
 //! Where the hub is: named by the caller, or read from the data folder at every dial.
 //!
-//! A hub that was started again may listen on another port, so the file is never remembered.
+//! A hub that was started again may listen on another port, so no file is ever remembered. The file of a
+//! hub in the same folder goes before the one that an enrolment has left.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,8 +14,31 @@ const ADDRESS_BYTES_MAX: usize = 300;
 pub(super) enum Address {
     /// It was named.
     Named(String),
-    /// It is in this file.
-    File(PathBuf),
+    /// It is in one of these files.
+    Files {
+        /// What a hub that has this data folder wrote.
+        hub: PathBuf,
+        /// What an enrolment at a hub elsewhere has left, the address that it was reached at first.
+        enrolled: PathBuf,
+    },
+}
+
+/// Where a hub is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Its `host:port`.
+    pub(super) address: String,
+    /// Whether it has this data folder.
+    pub(super) distance: Distance,
+}
+
+/// How far a hub is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Distance {
+    /// It has this data folder.
+    Here,
+    /// It may be anywhere.
+    Anywhere,
 }
 
 /// Why there is no address.
@@ -27,36 +51,45 @@ pub(super) enum AddressError {
 }
 
 impl Address {
-    pub(super) fn new(named: Option<String>, data: &Path) -> Self {
-        named.map_or_else(|| Self::File(data.join("hub.addr")), Self::Named)
+    pub(super) fn new(named: Option<String>, data: &Path, enrolled: PathBuf) -> Self {
+        named.map_or_else(|| Self::Files { hub: data.join("hub.addr"), enrolled }, Self::Named)
     }
 
-    /// The `host:port` to dial now.
-    pub(super) async fn find(&self) -> Result<String, AddressError> {
-        let path = match self {
-            Self::Named(address) => return Ok(address.clone()),
-            Self::File(path) => path,
+    /// The hub to dial now.
+    pub(super) async fn find(&self) -> Result<Found, AddressError> {
+        let (hub, enrolled) = match self {
+            Self::Named(address) => {
+                return Ok(Found { address: address.clone(), distance: Distance::Anywhere });
+            }
+            Self::Files { hub, enrolled } => (hub, enrolled),
         };
-        match tokio::fs::read(path).await {
-            Ok(text) => parse(&text).ok_or_else(|| {
-                AddressError::Unreadable(format!("{} does not hold host:port", path.display()))
-            }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(AddressError::Missing(path.clone())),
-            Err(error) => Err(AddressError::Unreadable(format!("{}: {error}", path.display()))),
+        if let Some(address) = read(hub).await? {
+            return Ok(Found { address, distance: Distance::Here });
         }
-    }
-
-    /// Whether the caller has named it, so that the hub may be on another machine.
-    pub(super) fn is_named(&self) -> bool {
-        matches!(self, Self::Named(_))
+        match read(enrolled).await? {
+            Some(address) => Ok(Found { address, distance: Distance::Anywhere }),
+            None => Err(AddressError::Missing(hub.clone())),
+        }
     }
 
     /// What people are told when nobody answers.
     pub(super) fn describe(&self) -> String {
         match self {
             Self::Named(address) => address.clone(),
-            Self::File(path) => format!("the address in {}", path.display()),
+            Self::Files { hub, .. } => format!("the address in {}", hub.display()),
         }
+    }
+}
+
+/// The address in the first line of a file, if there is such a file.
+async fn read(path: &Path) -> Result<Option<String>, AddressError> {
+    match tokio::fs::read(path).await {
+        Ok(text) => match text.split(|byte| *byte == b'\n').next().and_then(parse) {
+            Some(address) => Ok(Some(address)),
+            None => Err(AddressError::Unreadable(format!("{} does not hold host:port", path.display()))),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(AddressError::Unreadable(format!("{}: {error}", path.display()))),
     }
 }
 
@@ -80,15 +113,32 @@ mod tests {
         }
     }
 
+    fn found(address: &str, distance: Distance) -> Found {
+        Found { address: address.to_owned(), distance }
+    }
+
     #[tokio::test]
     async fn the_file_is_read_again_at_every_dial() {
         let data = tempfile::tempdir().unwrap();
-        let address = Address::new(None, data.path());
+        let enrolled = data.path().join("hubs");
+        let address = Address::new(None, data.path(), enrolled.clone());
         assert!(matches!(address.find().await, Err(AddressError::Missing(_))));
         std::fs::write(data.path().join("hub.addr"), "a:1\n").unwrap();
-        assert_eq!(address.find().await.unwrap(), "a:1");
+        assert_eq!(address.find().await.unwrap(), found("a:1", Distance::Here));
         std::fs::write(data.path().join("hub.addr"), "a:2\n").unwrap();
-        assert_eq!(address.find().await.unwrap(), "a:2");
-        assert_eq!(Address::new(Some("b:3".to_owned()), data.path()).find().await.unwrap(), "b:3");
+        assert_eq!(address.find().await.unwrap(), found("a:2", Distance::Here));
+        let named = Address::new(Some("b:3".to_owned()), data.path(), enrolled);
+        assert_eq!(named.find().await.unwrap(), found("b:3", Distance::Anywhere));
+    }
+
+    #[tokio::test]
+    async fn what_an_enrolment_has_left_is_taken_where_no_hub_has_the_folder() {
+        let data = tempfile::tempdir().unwrap();
+        let enrolled = data.path().join("hubs");
+        std::fs::write(&enrolled, "far:1\nfar:2").unwrap();
+        let address = Address::new(None, data.path(), enrolled);
+        assert_eq!(address.find().await.unwrap(), found("far:1", Distance::Anywhere));
+        std::fs::write(data.path().join("hub.addr"), "near:1\n").unwrap();
+        assert_eq!(address.find().await.unwrap(), found("near:1", Distance::Here));
     }
 }

@@ -9,6 +9,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use proto::enrol::EnrolToken;
 use proto::{Refusal, Timestamp};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -16,9 +17,12 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::{self, AlertDescription, ClientConfig};
 use tracing::{debug, info};
 
-use super::address::{Address, AddressError};
+use super::address::{Address, AddressError, Distance, Found};
+use crate::enrolment::{NotIssued, not_issued, reached_first};
 use crate::error::ConnectError;
-use crate::identity::{EnrolError, Identity, Safe, enrol};
+use crate::identity::{
+    EnrolError, Identity, Issued, Safe, TokenSource, TokenTrouble, enrol, enrol_with_token,
+};
 use crate::options::SpokeOptions;
 
 /// Dials, again and again.
@@ -28,6 +32,7 @@ pub(super) struct Dialer {
     socket: PathBuf,
     service: proto::ServiceName,
     safe: Safe,
+    token: TokenSource,
 }
 
 /// Whether the saved identity will do.
@@ -64,20 +69,23 @@ pub(super) enum DialError {
 
 impl Dialer {
     pub(super) fn new(options: &SpokeOptions) -> Self {
+        let safe = Safe::new(&options.data, &options.service);
         Self {
-            address: Address::new(options.hub.clone(), &options.data),
+            address: Address::new(options.hub.clone(), &options.data, safe.hubs_file()),
             socket: options.data.join("enrol.sock"),
             service: options.service.clone(),
-            safe: Safe::new(&options.data, &options.service),
+            safe,
+            token: options.token.clone(),
         }
     }
 
     pub(super) async fn dial(self, enrolment: Enrolment) -> Result<Dialled, DialError> {
-        let address = self.address.find().await.map_err(|error| match error {
+        let hub = self.address.find().await.map_err(|error| match error {
             AddressError::Missing(address_file) => DialError::Hopeless(ConnectError::NoHub { address_file }),
             AddressError::Unreadable(reason) => DialError::Away(reason),
         })?;
-        let (config, enrolled) = self.settings(enrolment).await?;
+        let (config, enrolled) = self.settings(enrolment, &hub).await?;
+        let address = hub.address;
         debug!(%address, enrolled, "dialling");
         let stream = reach(&address, config).await.map_err(|error| not_reached(&address, &error))?;
         Ok(Dialled { stream, address, enrolled })
@@ -93,21 +101,26 @@ impl Dialer {
         self.safe.folder().to_owned()
     }
 
-    async fn settings(&self, enrolment: Enrolment) -> Result<(Arc<ClientConfig>, bool), DialError> {
+    async fn settings(
+        &self,
+        enrolment: Enrolment,
+        hub: &Found,
+    ) -> Result<(Arc<ClientConfig>, bool), DialError> {
         let saved = match enrolment {
             Enrolment::IfNeeded | Enrolment::Wanted => self.saved().await?,
             Enrolment::Needed => None,
         };
         let (identity, enrolled) = match (saved, enrolment) {
             (Some(saved), Enrolment::IfNeeded | Enrolment::Needed) => (saved, false),
-            (Some(saved), Enrolment::Wanted) => match self.enrol().await {
-                Ok(new) => (new, true),
+            // A use of a token is too much to pay for a guess.
+            (Some(saved), Enrolment::Wanted) => match enrol(&self.socket, &self.service).await {
+                Ok(new) => (self.keep(new, None).await?, true),
                 Err(error) => {
                     debug!(?error, "no new identity, the old one has to do");
                     (saved, false)
                 }
             },
-            (None, _) => (self.enrol().await?, true),
+            (None, _) => (self.enrol(hub).await?, true),
         };
         let config = identity.client_config().map_err(|error| DialError::Away(error.to_string()))?;
         Ok((Arc::new(config), enrolled))
@@ -118,11 +131,50 @@ impl Dialer {
         self.with_files(move || safe.load(now())).await
     }
 
-    async fn enrol(&self) -> Result<Identity, DialError> {
-        let identity = enrol(&self.socket, &self.service).await.map_err(|error| self.not_enrolled(error))?;
+    /// A new identity: from the hub on this machine if it gives one, else with a token if there is one.
+    async fn enrol(&self, hub: &Found) -> Result<Identity, DialError> {
+        let error = match enrol(&self.socket, &self.service).await {
+            Ok(identity) => return self.keep(identity, None).await,
+            Err(error) => error,
+        };
+        let elsewhere = match &error {
+            EnrolError::Unreachable(_) | EnrolError::Refused(Refusal::Denied { .. }) => self.token().await?,
+            EnrolError::Refused(_)
+            | EnrolError::WrongRoot
+            | EnrolError::Busy(_)
+            | EnrolError::Nonsense(_)
+            | EnrolError::Request(_) => None,
+        };
+        let Some(token) = elsewhere else { return Err(self.not_enrolled(error, hub.distance)) };
+        debug!(token = %token.id, "enrolling with a token");
+        let address = &hub.address;
+        let issued = enrol_with_token(address, &token, Some(&self.service)).await;
+        let Issued { identity, hubs } = issued.map_err(|error| match not_issued(address, error) {
+            NotIssued::Never(error) => DialError::Refused(error),
+            NotIssued::NotHere(error) => DialError::Hopeless(error),
+            NotIssued::NotYet(reason) => DialError::Away(format!("{address}: {reason}")),
+        })?;
+        self.keep(identity, Some(reached_first(address, hubs))).await
+    }
+
+    async fn token(&self) -> Result<Option<EnrolToken>, DialError> {
+        let source = self.token.clone();
+        let found = tokio::task::spawn_blocking(move || source.token()).await;
+        found.map_err(|error| DialError::Away(error.to_string()))?.map_err(
+            |TokenTrouble { place, reason }| DialError::Hopeless(ConnectError::Token { place, reason }),
+        )
+    }
+
+    /// Saves a new identity, and where hubs are if they are not on this machine.
+    async fn keep(&self, identity: Identity, hubs: Option<Vec<String>>) -> Result<Identity, DialError> {
         info!(service = %self.service, "enrolled");
         let safe = self.safe.clone();
-        self.with_files(move || safe.save(&identity).map(|()| identity)).await
+        self.with_files(move || {
+            safe.save(&identity)?;
+            hubs.map_or(Ok(()), |hubs| safe.save_hubs(&hubs))?;
+            Ok(identity)
+        })
+        .await
     }
 
     async fn with_files<T: Send + 'static>(
@@ -134,7 +186,7 @@ impl Dialer {
         done.map_err(|error| DialError::Hopeless(ConnectError::Identity { path, reason: error.to_string() }))
     }
 
-    fn not_enrolled(&self, error: EnrolError) -> DialError {
+    fn not_enrolled(&self, error: EnrolError, distance: Distance) -> DialError {
         match error {
             EnrolError::Refused(refusal @ (Refusal::Unavailable { .. } | Refusal::Stopping)) => {
                 DialError::Away(format!("no certificate yet: {refusal}"))
@@ -146,7 +198,7 @@ impl Dialer {
             }),
             // A hub on this machine makes its socket before it tells its address; one elsewhere never will.
             EnrolError::Unreachable(error)
-                if error.kind() == io::ErrorKind::NotFound && self.address.is_named() =>
+                if error.kind() == io::ErrorKind::NotFound && distance == Distance::Anywhere =>
             {
                 DialError::Hopeless(ConnectError::NoIdentity {
                     service: self.service.to_string(),
@@ -154,9 +206,11 @@ impl Dialer {
                     socket: self.socket.clone(),
                 })
             }
-            EnrolError::Unreachable(_) | EnrolError::Nonsense(_) | EnrolError::Request(_) => {
-                DialError::Away(format!("{}: {error}", self.socket.display()))
-            }
+            EnrolError::Unreachable(_)
+            | EnrolError::WrongRoot
+            | EnrolError::Busy(_)
+            | EnrolError::Nonsense(_)
+            | EnrolError::Request(_) => DialError::Away(format!("{}: {error}", self.socket.display())),
         }
     }
 }

@@ -47,7 +47,8 @@ CREATE TABLE IF NOT EXISTS enrol_token (
   agent     VARCHAR(255)  NOT NULL,
   created   BIGINT        NOT NULL,
   withdrawn BIGINT        NULL,
-  PRIMARY KEY (id)
+  PRIMARY KEY (id),
+  KEY enrol_token_expires (expires)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 -- Whose certificates do not count any more. kind: spoke, service, issuer or fingerprint.

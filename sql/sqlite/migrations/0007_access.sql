@@ -47,6 +47,7 @@ CREATE TABLE enrol_token (
   withdrawn      INTEGER NULL,
   PRIMARY KEY (id)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX enrol_token_expires ON enrol_token (expires);
 
 -- Whose certificates do not count any more. kind: spoke, service, issuer or fingerprint.
 CREATE TABLE revocation (

@@ -1,0 +1,3 @@
+SELECT id, service, secret, uses, uses_max, expires, agent, created, withdrawn
+FROM enrol_token
+WHERE id = ?
