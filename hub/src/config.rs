@@ -40,6 +40,23 @@ pub struct HubConfig {
     pub limits: ConnectionLimits,
     /// How often the outbox is looked at.
     pub outbox: OutboxPoll,
+    /// Who decides what spokes may do.
+    pub access: AccessMode,
+    /// Whether [`AccessMode::Open`] counts also where others than this machine can connect.
+    pub open_to_others: bool,
+}
+
+/// Who decides what spokes may do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AccessMode {
+    /// On loopback nobody, until the first change of grants in the database; elsewhere and from then on
+    /// grants.
+    #[default]
+    Automatic,
+    /// Grants.
+    Grants,
+    /// Nobody: every spoke that is enrolled may do everything.
+    Open,
 }
 
 /// How often a hub looks whether services have put events into the outbox.
@@ -107,6 +124,8 @@ impl HubConfig {
             keep_alive: Duration::from_secs(20),
             limits: ConnectionLimits::default(),
             outbox: OutboxPoll::default(),
+            access: AccessMode::default(),
+            open_to_others: false,
         }
     }
 }

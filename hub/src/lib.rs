@@ -19,6 +19,7 @@ mod dispatch;
 mod listener;
 mod refuse;
 mod schedule;
+mod store;
 
 mod data_folder;
 mod enrol;
@@ -30,7 +31,7 @@ mod outbox;
 mod passphrase;
 
 pub use clock::Clock;
-pub use config::{ConnectionLimits, HubConfig, OutboxPoll};
+pub use config::{AccessMode, ConnectionLimits, HubConfig, OutboxPoll};
 pub use data_folder::DataFolderError;
 #[cfg(any(test, feature = "simulation"))]
 pub use dispatch::simulation;

@@ -10,8 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use db::{Outcome, Settlements};
+use proto::access::Action;
 use proto::{Domain, GroupName};
 use tokio::time::Instant;
+
+use crate::access::place;
 
 /// Groups whose lag is told. The lag of more is not: Prometheus would suffer before the hub does.
 const GROUPS_MAX: usize = 1_000;
@@ -83,6 +86,7 @@ struct Counts {
     connections: AtomicU64,
     connections_total: AtomicU64,
     handshake_failures: [AtomicU64; HandshakeFailure::LABELS.len()],
+    denied: [AtomicU64; Action::ALL.len()],
     appended: AtomicU64,
     duplicates: AtomicU64,
     waits: Histogram<{ WAIT_BOUNDS.len() }>,
@@ -121,6 +125,13 @@ impl Metrics {
     /// A connection did not become one.
     pub(crate) fn handshake_failed(&self, why: HandshakeFailure) {
         if let Some(count) = self.0.handshake_failures.get(why as usize) {
+            add(count, 1);
+        }
+    }
+
+    /// A peer was denied something.
+    pub(crate) fn denied(&self, action: Action) {
+        if let Some(count) = self.0.denied.get(place(action)) {
             add(count, 1);
         }
     }
@@ -256,6 +267,13 @@ impl Metrics {
             "reason",
             &HandshakeFailure::LABELS,
             &counts.handshake_failures,
+        );
+        page.labelled(
+            "denied_total",
+            "What peers wanted and may not.",
+            "action",
+            &Action::ALL.map(Action::as_str),
+            &counts.denied,
         );
         page.counter("events_appended_total", "Events stored.", &counts.appended);
         page.counter("duplicates_total", "Events published again and found stored.", &counts.duplicates);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use db::{Commits, Database, HubRow, Hubs, RecordError, RegisterError, Writer, WriterOptions};
+use futures::future::BoxFuture;
 use proto::HubId;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -17,10 +18,10 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::access::{AccessTask, AccessWatch};
+use crate::access::{AccessTask, AccessWatch, Denials, Rule};
 use crate::clock::Clock;
 use crate::command::Commands;
-use crate::config::{HubConfig, OutboxPoll};
+use crate::config::{AccessMode, HubConfig, OutboxPoll};
 use crate::connection::Terms;
 use crate::data_folder::DataFolder;
 use crate::dispatch::{self, Caution, DispatchTask, LeftBehind, Parts};
@@ -32,6 +33,7 @@ use crate::listener::Door;
 use crate::metrics::Metrics;
 use crate::outbox::OutboxTask;
 use crate::schedule::ScheduleTask;
+use crate::store::Store;
 use crate::{enrol, health, passphrase, schedule};
 
 /// How long a hub counts as alive without renewing its lease.
@@ -81,6 +83,7 @@ pub async fn run(
     let passphrase = passphrase::passphrase(&config.passphrase, &folder)?;
     let hub = folder.hub_id(&config.name)?;
     let listener = listen(&config.listen, "spokes", "--listen").await?;
+    let rule = rule(&config, address_of(&listener)?)?;
     let health = match &config.health {
         Some(address) => Some(listen(address, "health", "--health").await?),
         None => None,
@@ -94,7 +97,8 @@ pub async fn run(
     let clock = Clock::system();
     let identity = HubIdentity::load(&database.certificates(), &passphrase, &hub, clock.now()).await?;
     drop(passphrase);
-    let hub_task = Starting { config, folder, database, hub, identity: Arc::new(identity), clock, caution };
+    let identity = Arc::new(identity);
+    let hub_task = Starting { config, folder, database, hub, identity, clock, caution, rule };
     hub_task.serve(listener, health, ready, stop).await
 }
 
@@ -107,6 +111,7 @@ struct Starting {
     identity: Arc<HubIdentity>,
     clock: Clock,
     caution: Caution,
+    rule: Rule,
 }
 
 /// Tasks that stand before there is a door.
@@ -115,6 +120,9 @@ struct Tasks {
     dispatcher: DispatchTask,
     schedules: Option<ScheduleTask>,
     access: AccessTask,
+    notes: BoxFuture<'static, ()>,
+    /// What the outbox is drained with.
+    drain: Writer,
 }
 
 /// The tasks of a running hub and what ends each.
@@ -201,24 +209,49 @@ impl Starting {
             metrics: metrics.clone(),
         };
         let schedules = pending.map(|pending| schedule::start(schedules, pending));
-        let (access, access_task): (AccessWatch, _) =
-            AccessTask::start(self.database.clone(), Arc::clone(&self.identity))
-                .await
-                .map_err(HubError::Database)?;
-        let commands = Commands::new(writer, reader, dispatcher, access, self.clock, metrics);
-        let tasks = Tasks { writer: writing, dispatcher: task, schedules, access: access_task };
-        self.spawn(listener, health, commands, tasks, writer_stop).await
+        let (access, access_task) = self.access().await?;
+        let (notes, write_notes) = Notes::new(self.database.journal());
+        let denials = Denials::new(metrics.clone(), notes.clone());
+        let drain = writer.clone();
+        let store = Store::new(writer, reader, dispatcher);
+        let rows = self.database.grants();
+        let commands = Commands::new(store, rows, access, self.clock, denials, metrics);
+        let notes_task = Box::pin(write_notes);
+        let tasks = Tasks {
+            writer: writing,
+            dispatcher: task,
+            schedules,
+            access: access_task,
+            notes: notes_task,
+            drain,
+        };
+        self.spawn(listener, health, (commands, notes), tasks, writer_stop).await
+    }
+
+    /// What counts, and the task that keeps it. That nothing is forbidden is said where people look.
+    async fn access(&self) -> Result<(AccessWatch, AccessTask), HubError> {
+        let identity = Arc::clone(&self.identity);
+        let started = AccessTask::start(self.database.clone(), identity, self.clock, self.rule).await;
+        let (access, task) = started.map_err(HubError::Database)?;
+        if access.grants().is_open() {
+            let until = match self.rule {
+                Rule::OpenAtFirst => "the first `eventflow grant add` changes that",
+                Rule::Open | Rule::Grants => "--access grants changes that",
+            };
+            warn!("access is open: every spoke that is enrolled may do everything; {until}");
+        }
+        Ok((access, task))
     }
 
     async fn spawn(
         &self,
         listener: TcpListener,
         health: Option<TcpListener>,
-        commands: Commands,
+        (commands, notes): (Commands, Notes),
         tasks: Tasks,
         writer_stop: CancellationToken,
     ) -> Result<Running, HubError> {
-        let head = commands.reader.head().await.map_err(crate::refuse::read).map_err(HubError::Database)?;
+        let head = commands.store.head().await.map_err(HubError::Database)?;
         let (lease_says, lease_lost) = watch::channel(None);
         let (readiness, ready) = watch::channel(Readiness::Ready);
         let mut running = Running::new(tasks.writer, writer_stop, lease_lost, readiness);
@@ -226,8 +259,7 @@ impl Starting {
         if let Some(schedules) = tasks.schedules {
             running.schedules.spawn(schedules.run(running.schedules_stop.clone()));
         }
-        let (notes, write_notes) = Notes::new(self.database.journal());
-        running.rest.spawn(write_notes);
+        running.rest.spawn(tasks.notes);
         notes.note(self.hub.as_str(), "hub started");
         running.rest.spawn(tasks.access.run(running.rest_stop.clone()));
         self.spawn_rest(&mut running, &listener, lease_says)?;
@@ -236,7 +268,7 @@ impl Starting {
             running.rest.spawn(health::serve(listener, state, running.rest_stop.clone()));
         }
         if let OutboxPoll::Every(poll) = self.config.outbox {
-            let (writer, metrics) = (commands.writer.clone(), commands.metrics.clone());
+            let (writer, metrics) = (tasks.drain, commands.metrics.clone());
             let task =
                 OutboxTask { outbox: self.database.outbox(), writer, clock: self.clock, metrics, poll };
             // It ends before the writer, like whatever else asks for writes.
@@ -371,6 +403,18 @@ async fn start_writer(
     let (writer, commits, tell) = started.await.map_err(ended)??;
     writing.spawn(tell);
     Ok((writer, commits))
+}
+
+/// What decides about rights on a hub that listens at `address`.
+fn rule(config: &HubConfig, address: SocketAddr) -> Result<Rule, HubError> {
+    let is_private = address.ip().is_loopback();
+    match config.access {
+        AccessMode::Grants => Ok(Rule::Grants),
+        AccessMode::Automatic if is_private => Ok(Rule::OpenAtFirst),
+        AccessMode::Automatic => Ok(Rule::Grants),
+        AccessMode::Open if is_private || config.open_to_others => Ok(Rule::Open),
+        AccessMode::Open => Err(HubError::OpenToOthers { address }),
+    }
 }
 
 /// Whether this hub had stopped in order the last time. One that is new has nothing to fear.
