@@ -6,6 +6,7 @@ mod consume;
 mod database;
 mod exec;
 mod follow;
+mod grant;
 mod groups;
 mod outbox;
 mod parked;
@@ -30,6 +31,7 @@ use change::{DeleteArgs, LinkArgs};
 use consume::ConsumeArgs;
 use database::CertsArgs;
 use follow::{SubscribeArgs, TailArgs};
+use grant::GrantArgs;
 use groups::GroupsArgs;
 use outbox::OutboxArgs;
 use parked::ParkedArgs;
@@ -98,6 +100,8 @@ pub(crate) enum Command {
     Doctor,
     /// Measure how fast a hub is on a database, against what that database can do
     Bench(BenchArgs),
+    /// Who may do what: grants to services and to roles
+    Grant(Box<GrantArgs>),
     /// Certificates
     #[command(subcommand)]
     Certs(CertsArgs),
@@ -131,6 +135,7 @@ impl Command {
             Self::Migrate => database::migrate(place, output).await,
             Self::Doctor => database::doctor(place, output).await,
             Self::Bench(args) => bench::run(args, place, output).await,
+            Self::Grant(args) => grant::run(*args, place, output).await,
             Self::Certs(args) => database::certs(&args, place, output).await,
         }
     }

@@ -106,7 +106,8 @@ impl Grants {
         transaction.execute(&DELETE, &[Value::number(id)]).await?;
         let Grant { subject, action, domain, name, expires, .. } = grant;
         let subject_text = subject.to_string();
-        let detail = format!("grant {id}: {}", in_words(&NewGrant { subject, action, domain, name, expires }));
+        let detail =
+            format!("grant {id}: {}", in_words(&NewGrant { subject, action, domain, name, expires }));
         audit("grant.remove", agent, subject_text, detail).write(&mut transaction).await?;
         transaction.commit().await?;
         Ok(true)

@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use db::{Append, Due, Effects, Group, GroupChange, GroupId, Head, ParkedChangeRow, ParkedRow, Reader};
 use db::{Altered, Cancelled, Schedule, ScheduleWish, Scheduled, SeriesWish, StoredStory, Writer};
+use db::{Append, Due, Effects, Group, GroupChange, GroupId, Head, ParkedChangeRow, ParkedRow, Reader};
 use proto::chain::Chained;
 use proto::group::{GroupStatus, MembersFate};
 use proto::message::{Answer, Appended, Consume, Link, Subscribe, Wait};

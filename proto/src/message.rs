@@ -223,7 +223,9 @@ impl Link {
     #[must_use]
     pub fn event(&self) -> &EventId {
         match self {
-            Self::AddEid(id, _) | Self::RemoveEid(id, _) | Self::AddCpid(id, _) | Self::RemoveCpid(id, _) => id,
+            Self::AddEid(id, _) | Self::RemoveEid(id, _) | Self::AddCpid(id, _) | Self::RemoveCpid(id, _) => {
+                id
+            }
         }
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::{ArgMatches, Args};
 use db::DatabaseUrl;
 use hub::{
-    AccessMode, ConnectionLimits, HubConfig, OnStall, OutboxPoll, PASSPHRASE_VARIABLE, PassphraseError, PassphraseSource,
-    Rules,
+    AccessMode, ConnectionLimits, HubConfig, OnStall, OutboxPoll, PASSPHRASE_VARIABLE, PassphraseError,
+    PassphraseSource, Rules,
 };
 use proto::ParkPolicy;
 

@@ -134,9 +134,7 @@ impl<'a> Reach<'a> {
     pub(crate) fn permit_names(&self, domain: &Domain, names: &NameFilter) -> Result<Permit, Refusal> {
         match names {
             NameFilter::All => self.permit(Target::Domain(domain)),
-            NameFilter::Only(names) => {
-                self.permit_all(names.iter().map(|name| Target::Events(domain, name)))
-            }
+            NameFilter::Only(names) => self.permit_all(names.iter().map(|name| Target::Events(domain, name))),
         }
     }
 

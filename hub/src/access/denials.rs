@@ -85,8 +85,7 @@ mod tests {
     #[test]
     fn the_same_is_said_again_only_after_ten_seconds() {
         let (billing, orders) = (ServiceName::parse("billing").unwrap(), Domain::parse("order").unwrap());
-        let denied =
-            Denied { service: &billing, action: Action::Read, target: Target::Domain(&orders) };
+        let denied = Denied { service: &billing, action: Action::Read, target: Target::Domain(&orders) };
         let mut said = Said::default();
         assert!(said.is_due(&denied, at(0)));
         assert!(!said.is_due(&denied, at(9_999)));
@@ -101,8 +100,7 @@ mod tests {
         let mut said = Said::default();
         let mut ask = |number: usize, now| {
             let service = ServiceName::parse(&format!("s{number}")).unwrap();
-            let denied =
-                Denied { service: &service, action: Action::Read, target: Target::Domain(&orders) };
+            let denied = Denied { service: &service, action: Action::Read, target: Target::Domain(&orders) };
             said.is_due(&denied, now)
         };
         assert!((0..REMEMBERED_MAX).all(|number| ask(number, at(0))));

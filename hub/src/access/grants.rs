@@ -164,8 +164,7 @@ impl Rights {
     fn of(draft: Draft) -> Self {
         let mut rights = Self::default();
         for (action, domains) in draft {
-            let domains =
-                domains.into_iter().map(|(domain, names)| (domain, Patterns::of(names))).collect();
+            let domains = domains.into_iter().map(|(domain, names)| (domain, Patterns::of(names))).collect();
             if let Some(place) = rights.0.get_mut(place(action)) {
                 *place = Patterns::of(domains);
             }

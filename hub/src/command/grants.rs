@@ -93,8 +93,7 @@ impl Commands {
             (None, None) => Target::Everything,
         };
         let grants = self.access.grants();
-        let granted =
-            is_operator(service) || is_granted(&grants, service, action, target, self.clock.now());
+        let granted = is_operator(service) || is_granted(&grants, service, action, target, self.clock.now());
         let missing = (!granted).then(|| Denied { service, action, target }.to_string());
         GrantReply::Checked { missing, access: self.in_force() }
     }

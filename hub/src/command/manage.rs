@@ -65,11 +65,7 @@ impl Commands {
     }
 
     /// Adds what only the tables know.
-    async fn statuses(
-        &self,
-        permit: &Permit,
-        standings: Vec<Standing>,
-    ) -> Result<Vec<GroupStatus>, Refusal> {
+    async fn statuses(&self, permit: &Permit, standings: Vec<Standing>) -> Result<Vec<GroupStatus>, Refusal> {
         let mut statuses = Vec::with_capacity(standings.len());
         for standing in standings {
             statuses.push(self.store.complete(permit, standing, self.clock.now()).await?);

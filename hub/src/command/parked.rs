@@ -90,7 +90,9 @@ impl Commands {
         };
         let Batch { owner: Some(owner), mut rows, next } = batch else {
             return match &selection.id {
-                Some(id) if begins && batch.next.is_none() => Err(self.not_parked(&permit, id, selection).await?),
+                Some(id) if begins && batch.next.is_none() => {
+                    Err(self.not_parked(&permit, id, selection).await?)
+                }
                 Some(_) | None => Ok(ParkedPage { events: Vec::new(), next: batch.next }),
             };
         };

@@ -61,7 +61,8 @@ impl Commands {
             }
             after = last;
         }
-        let reason = "too many domains that you may not read lie before the next that you may; name the domain";
+        let reason =
+            "too many domains that you may not read lie before the next that you may; name the domain";
         Err(Refusal::Invalid { reason: reason.to_owned() })
     }
 }

@@ -41,7 +41,9 @@ impl Commands {
             ScheduleRequest::Change { which, change } => {
                 ScheduleReply::Changed(self.change_schedule(caller, which, change).await?)
             }
-            ScheduleRequest::Show(which) => ScheduleReply::Shown(Box::new(self.show_schedule(caller, &which).await?)),
+            ScheduleRequest::Show(which) => {
+                ScheduleReply::Shown(Box::new(self.show_schedule(caller, &which).await?))
+            }
             ScheduleRequest::List(query) => ScheduleReply::Listed(self.list_schedules(caller, &query).await?),
         };
         Ok(Reply::Schedule(reply))
@@ -140,9 +142,10 @@ impl Commands {
         let taken = self.store.schedule_of(permit, &Which::Key(key.clone())).await?;
         let Some(schedule) = taken.filter(|taken| match taken.state {
             Stored::Pending | Stored::Paused { .. } | Stored::Recurring => true,
-            Stored::Fired { .. } | Stored::Cancelled { .. } | Stored::Failed { .. } | Stored::Ended { .. } => {
-                false
-            }
+            Stored::Fired { .. }
+            | Stored::Cancelled { .. }
+            | Stored::Failed { .. }
+            | Stored::Ended { .. } => false,
         }) else {
             return Ok(());
         };

@@ -30,11 +30,7 @@ impl Listening {
     }
 
     /// A request was answered: the listener that is open since now, if it asked for one.
-    pub(super) fn answered(
-        &mut self,
-        id: RequestId,
-        outcome: &Result<Reply, Refusal>,
-    ) -> Option<ListenerId> {
+    pub(super) fn answered(&mut self, id: RequestId, outcome: &Result<Reply, Refusal>) -> Option<ListenerId> {
         let wish = self.asked.remove(&id).filter(|_| outcome.is_ok())?;
         let listener = wish.listener();
         self.open.insert(listener, wish);
