@@ -6,6 +6,8 @@
 //! no certificate that is unknown is let in without it.
 
 mod authorize;
+#[cfg(feature = "simulation")]
+mod cost;
 mod denials;
 mod grants;
 mod patterns;
@@ -24,6 +26,9 @@ use tracing::warn;
 
 use crate::clock::Clock;
 use crate::identity::HubIdentity;
+
+#[cfg(feature = "simulation")]
+pub use cost::Looks;
 
 pub(crate) use authorize::{Denied, Permit, Reach, Target, is_granted};
 pub(crate) use denials::Denials;
@@ -110,6 +115,13 @@ impl AccessTask {
             revoked: Arc::new(Revoked::load(&database, head.revocations).await?),
             trust: Arc::new(Trust::load(&database, &identity, head.trust).await?),
         };
+        if access.grants.is_open() {
+            let until = match rule {
+                Rule::OpenAtFirst => "the first `eventflow grant add` changes that",
+                Rule::Open | Rule::Grants => "--access grants changes that",
+            };
+            warn!("access is open: every spoke that is enrolled may do everything; {until}");
+        }
         let (sender, now) = watch::channel(access);
         let (refresh, refreshes) = mpsc::channel(REFRESHES_MAX);
         let task = Self { database, identity, clock, rule, head, now: sender, refreshes };

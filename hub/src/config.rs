@@ -1,11 +1,14 @@
 //! What a hub is told at its start, checked before anything else happens.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use db::DatabaseUrl;
 
+use crate::access::Rule;
 use crate::dispatch::{OnStall, Rules};
+use crate::error::HubError;
 use crate::passphrase::PassphraseSource;
 
 /// Everything that a hub can be told.
@@ -105,6 +108,21 @@ impl Default for ConnectionLimits {
 }
 
 impl HubConfig {
+    /// What decides about rights on a hub that listens at `address`.
+    ///
+    /// # Errors
+    /// [`HubError::OpenToOthers`] if that is nothing, and other machines can connect.
+    pub(crate) fn rule(&self, address: SocketAddr) -> Result<Rule, HubError> {
+        let is_private = address.ip().is_loopback();
+        match self.access {
+            AccessMode::Grants => Ok(Rule::Grants),
+            AccessMode::Automatic if is_private => Ok(Rule::OpenAtFirst),
+            AccessMode::Automatic => Ok(Rule::Grants),
+            AccessMode::Open if is_private || self.open_to_others => Ok(Rule::Open),
+            AccessMode::Open => Err(HubError::OpenToOthers { address }),
+        }
+    }
+
     /// The defaults for a data folder: SQLite in it, port 50001 on loopback, a generated passphrase.
     #[must_use]
     pub fn new(data: PathBuf) -> Self {

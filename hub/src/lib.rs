@@ -30,6 +30,8 @@ mod metrics;
 mod outbox;
 mod passphrase;
 
+#[cfg(feature = "simulation")]
+pub use access::Looks;
 pub use clock::Clock;
 pub use config::{AccessMode, ConnectionLimits, HubConfig, OutboxPoll};
 pub use data_folder::DataFolderError;

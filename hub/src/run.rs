@@ -18,10 +18,10 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::access::{AccessTask, AccessWatch, Denials, Rule};
+use crate::access::{AccessTask, Denials, Rule};
 use crate::clock::Clock;
 use crate::command::Commands;
-use crate::config::{AccessMode, HubConfig, OutboxPoll};
+use crate::config::{HubConfig, OutboxPoll};
 use crate::connection::Terms;
 use crate::data_folder::DataFolder;
 use crate::dispatch::{self, Caution, DispatchTask, LeftBehind, Parts};
@@ -83,7 +83,7 @@ pub async fn run(
     let passphrase = passphrase::passphrase(&config.passphrase, &folder)?;
     let hub = folder.hub_id(&config.name)?;
     let listener = listen(&config.listen, "spokes", "--listen").await?;
-    let rule = rule(&config, address_of(&listener)?)?;
+    let rule = config.rule(address_of(&listener)?)?;
     let health = match &config.health {
         Some(address) => Some(listen(address, "health", "--health").await?),
         None => None,
@@ -209,7 +209,9 @@ impl Starting {
             metrics: metrics.clone(),
         };
         let schedules = pending.map(|pending| schedule::start(schedules, pending));
-        let (access, access_task) = self.access().await?;
+        let identity = Arc::clone(&self.identity);
+        let access = AccessTask::start(self.database.clone(), identity, self.clock, self.rule).await;
+        let (access, access_task) = access.map_err(HubError::Database)?;
         let (notes, write_notes) = Notes::new(self.database.journal());
         let denials = Denials::new(metrics.clone(), notes.clone());
         let drain = writer.clone();
@@ -226,21 +228,6 @@ impl Starting {
             drain,
         };
         self.spawn(listener, health, (commands, notes), tasks, writer_stop).await
-    }
-
-    /// What counts, and the task that keeps it. That nothing is forbidden is said where people look.
-    async fn access(&self) -> Result<(AccessWatch, AccessTask), HubError> {
-        let identity = Arc::clone(&self.identity);
-        let started = AccessTask::start(self.database.clone(), identity, self.clock, self.rule).await;
-        let (access, task) = started.map_err(HubError::Database)?;
-        if access.grants().is_open() {
-            let until = match self.rule {
-                Rule::OpenAtFirst => "the first `eventflow grant add` changes that",
-                Rule::Open | Rule::Grants => "--access grants changes that",
-            };
-            warn!("access is open: every spoke that is enrolled may do everything; {until}");
-        }
-        Ok((access, task))
     }
 
     async fn spawn(
@@ -403,18 +390,6 @@ async fn start_writer(
     let (writer, commits, tell) = started.await.map_err(ended)??;
     writing.spawn(tell);
     Ok((writer, commits))
-}
-
-/// What decides about rights on a hub that listens at `address`.
-fn rule(config: &HubConfig, address: SocketAddr) -> Result<Rule, HubError> {
-    let is_private = address.ip().is_loopback();
-    match config.access {
-        AccessMode::Grants => Ok(Rule::Grants),
-        AccessMode::Automatic if is_private => Ok(Rule::OpenAtFirst),
-        AccessMode::Automatic => Ok(Rule::Grants),
-        AccessMode::Open if is_private || config.open_to_others => Ok(Rule::Open),
-        AccessMode::Open => Err(HubError::OpenToOthers { address }),
-    }
 }
 
 /// Whether this hub had stopped in order the last time. One that is new has nothing to fear.

@@ -15,6 +15,8 @@ mod chain;
 mod chains;
 mod conformance;
 mod delivery;
+mod denied;
+mod grants;
 mod groups;
 mod hostile;
 mod outbox;
