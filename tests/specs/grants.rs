@@ -145,14 +145,17 @@ on_every_engine! {
         let grant = add(&operator, to("shop", Action::Consume, "order")).await;
         add(&operator, to("bank", Action::Consume, "order")).await;
         let (told, mut tries) = tokio::sync::mpsc::channel(10);
-        let stuck = move |_| {
-            let told = told.clone();
+        let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
+        let open = gate.clone();
+        let waits = move |delivery: spoke::Delivery| {
+            let (told, gate) = (told.clone(), gate.clone());
             async move {
-                told.send(()).await?;
-                std::future::pending::<Result<(), spoke::Failure>>().await
+                told.send(delivery.attempt.0).await?;
+                gate.acquire().await?.forget();
+                Ok::<(), spoke::Failure>(())
             }
         };
-        let mut first = shop.consumer(order()).group(name("audit")).any(stuck).start().await.unwrap();
+        let mut first = shop.consumer(order()).group(name("audit")).any(waits).start().await.unwrap();
         shop.publish(event("order", "1", "placed")).await.unwrap();
         within("the first delivery", tries.recv()).await.unwrap();
         let (told, mut got) = tokio::sync::mpsc::channel(10);
@@ -167,8 +170,12 @@ on_every_engine! {
         remove(&operator, grant).await;
         let again = within("the delivery to another", got.recv()).await;
         assert!(again.is_some());
+        // What its handler says now changes nothing.
+        open.add_permits(1);
         assert!(within("the first member's end", first.ended()).await.is_err());
         second.stop().await.unwrap();
+        let group = operator.group(&name("audit")).await.unwrap().remove(0);
+        assert_eq!((group.succeeded, group.pending), (1, 0));
         hub.stop().await;
     }
 
