@@ -9,6 +9,7 @@ mod database;
 mod enrol;
 mod exec;
 mod follow;
+mod grant;
 mod groups;
 mod keyring;
 mod outbox;
@@ -37,6 +38,7 @@ use change::{DeleteArgs, LinkArgs};
 use consume::ConsumeArgs;
 use enrol::SpokeArgs;
 use follow::{SubscribeArgs, TailArgs};
+use grant::GrantArgs;
 use groups::GroupsArgs;
 use keyring::KeyringArgs;
 use outbox::OutboxArgs;
@@ -113,6 +115,8 @@ pub(crate) enum Command {
     /// A service on this machine: enroll it with a token
     #[command(subcommand)]
     Spoke(SpokeArgs),
+    /// Who may do what: grants to services and to roles
+    Grant(Box<GrantArgs>),
     /// Certificates
     #[command(subcommand)]
     Certs(CertsArgs),
@@ -153,6 +157,7 @@ impl Command {
             Self::Bench(args) => bench::run(args, place, output).await,
             Self::Token(args) => token::run(args, place, output).await,
             Self::Spoke(args) => enrol::run(args, place, output).await,
+            Self::Grant(args) => grant::run(*args, place, output).await,
             Self::Certs(args) => certs::run(args, place, output).await,
             Self::Keyring(args) => keyring::run(args, place, output).await,
             Self::Audit(args) => audit::run(args, place, output).await,

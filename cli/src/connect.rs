@@ -57,6 +57,19 @@ pub(crate) fn unexpected(reply: &AdminReply) -> Failure {
     ))
 }
 
+/// The same, for commands whose `--service` says whom they are about: as `operator`, if one is named.
+///
+/// # Errors
+/// As [`connect`].
+pub(crate) async fn operate_as(place: &Place, operator: Option<&ServiceName>) -> Outcome<Spoke> {
+    let mut place = place.clone();
+    place.service = match operator {
+        Some(operator) => operator.clone(),
+        None => ServiceName::parse(OPERATOR).map_err(Failure::failed)?,
+    };
+    connect(&place).await
+}
+
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
         match error {

@@ -1,6 +1,7 @@
 //! How the protocol's own records look to people and to programs.
 
 pub(crate) mod event;
+pub(crate) mod grant;
 pub(crate) mod group;
 pub(crate) mod parked;
 pub(crate) mod schedule;

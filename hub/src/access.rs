@@ -5,7 +5,12 @@
 //! something new. While the database is away the last copy counts: nobody gains a right by that, and
 //! no certificate that is unknown is let in without it.
 
+mod authorize;
+#[cfg(feature = "simulation")]
+mod cost;
+mod denials;
 mod grants;
+mod patterns;
 mod revoked;
 mod trust;
 
@@ -15,14 +20,19 @@ use std::time::Duration;
 use db::{AccessHead, Database};
 use proto::Refusal;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::clock::Clock;
 use crate::identity::HubIdentity;
 
-pub(crate) use grants::Grants;
+#[cfg(feature = "simulation")]
+pub use cost::Looks;
+
+pub(crate) use authorize::{Denied, Permit, Reach, Target, is_granted};
+pub(crate) use denials::Denials;
+pub(crate) use grants::{Grants, Rule, is_operator, place};
 pub(crate) use revoked::Revoked;
 pub(crate) use trust::Trust;
 
@@ -53,6 +63,11 @@ impl AccessWatch {
         self.now.borrow().clone()
     }
 
+    /// The grants that count now.
+    pub(crate) fn grants(&self) -> Arc<Grants> {
+        Arc::clone(&self.now.borrow().grants)
+    }
+
     /// For a connection: what counts, and a signal for each change.
     pub(crate) fn subscribe(&self) -> watch::Receiver<Access> {
         self.now.clone()
@@ -77,6 +92,7 @@ pub(crate) struct AccessTask {
     database: Database,
     identity: Arc<HubIdentity>,
     clock: Clock,
+    rule: Rule,
     head: AccessHead,
     now: watch::Sender<Access>,
     refreshes: mpsc::Receiver<oneshot::Sender<Result<(), Refusal>>>,
@@ -91,16 +107,25 @@ impl AccessTask {
         database: Database,
         identity: Arc<HubIdentity>,
         clock: Clock,
+        rule: Rule,
     ) -> Result<(AccessWatch, Self), Refusal> {
         let head = database.access_head().await.map_err(unavailable)?;
         let access = Access {
-            grants: Arc::new(Grants::load(&database, head.grants).await?),
+            grants: Arc::new(Grants::load(&database, head.grants, rule).await?),
             revoked: Arc::new(Revoked::default().read_on(&database, clock.now()).await?),
             trust: Arc::new(Trust::load(&database, &identity, head.trust).await?),
         };
+        if access.grants.is_open() {
+            let until = match rule {
+                Rule::OpenAtFirst => "the first `eventflow grant add` changes that",
+                Rule::Open | Rule::Grants => "--access grants changes that",
+            };
+            warn!("access is open: every spoke that is enrolled may do everything; {until}");
+        }
         let (sender, now) = watch::channel(access);
         let (refresh, refreshes) = mpsc::channel(REFRESHES_MAX);
-        Ok((AccessWatch { now, refresh }, Self { database, identity, clock, head, now: sender, refreshes }))
+        let task = Self { database, identity, clock, rule, head, now: sender, refreshes };
+        Ok((AccessWatch { now, refresh }, task))
     }
 
     /// Keeps the copy until `stop`.
@@ -109,10 +134,16 @@ impl AccessTask {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut silent = false;
         loop {
+            let end = self.now.borrow().grants.next_end(self.clock.now()).map(|end| self.clock.instant(end));
             let asked = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
                 Some(asked) = self.refreshes.recv() => Some(asked),
+                () = until(end) => {
+                    // Nothing has changed but the time: connections look at what they have open.
+                    self.now.send_modify(|_| {});
+                    continue;
+                }
                 _ = ticks.tick() => None,
             };
             let looked = self.look().await;
@@ -138,7 +169,7 @@ impl AccessTask {
         // The counts were read before the rows: what comes in between is read again at the next look.
         let mut access = self.now.borrow().clone();
         if head.grants != self.head.grants {
-            access.grants = Arc::new(Grants::load(&self.database, head.grants).await?);
+            access.grants = Arc::new(Grants::load(&self.database, head.grants, self.rule).await?);
         }
         if head.revocations != self.head.revocations {
             access.revoked = Arc::new(access.revoked.read_on(&self.database, self.clock.now()).await?);
@@ -149,6 +180,14 @@ impl AccessTask {
         self.head = head;
         self.now.send_replace(access);
         Ok(())
+    }
+}
+
+/// Waits until then; without a time for ever. Cancel safe.
+async fn until(end: Option<Instant>) {
+    match end {
+        Some(end) => sleep_until(end).await,
+        None => std::future::pending().await,
     }
 }
 

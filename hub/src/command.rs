@@ -8,10 +8,12 @@ mod append;
 mod audit;
 mod certs;
 mod chain;
+mod grants;
 mod inspect;
 mod manage;
 mod parked;
 mod parked_search;
+mod permits;
 mod read;
 mod schedule;
 mod tokens;
@@ -22,23 +24,27 @@ pub(crate) use schedule::{cancelled, check_due, first};
 
 use std::sync::Arc;
 
-use db::{Database, Reader, WriteError, Writer};
-use proto::Refusal;
+use db::Database;
+use proto::access::Action;
 use proto::message::{Consume, Reply, Request, Subscribe};
+use proto::{ListenerId, Position, Refusal};
 use tokio::sync::Semaphore;
 
-use crate::access::AccessWatch;
+use crate::access::{AccessWatch, Denials, Target};
 use crate::clock::Clock;
-use crate::dispatch::{ConnectionId, Dispatcher};
+use crate::dispatch::ConnectionId;
 use crate::identity::{HubIdentity, Peer};
 use crate::metrics::Metrics;
+use crate::store::Store;
+
+pub(crate) use permits::Wish;
 
 /// Everything that commands need, cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Commands {
-    pub(crate) writer: Writer,
-    pub(crate) reader: Reader,
-    pub(crate) dispatcher: Dispatcher,
+    pub(crate) store: Store,
+    /// Grants and roles, which are no part of the log.
+    rows: db::Grants,
     /// Who may do what.
     pub(crate) access: AccessWatch,
     /// The authorities.
@@ -47,6 +53,8 @@ pub(crate) struct Commands {
     pub(crate) database: Database,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
+    /// What was denied.
+    denials: Denials,
     /// Turns of waits to look into the tables.
     looks: Arc<Semaphore>,
     /// Turns of lists of schedules to be read.
@@ -55,13 +63,12 @@ pub(crate) struct Commands {
 
 /// What commands are made of.
 pub(crate) struct Sources {
-    pub(crate) writer: Writer,
-    pub(crate) reader: Reader,
-    pub(crate) dispatcher: Dispatcher,
+    pub(crate) store: Store,
     pub(crate) access: AccessWatch,
     pub(crate) database: Database,
     pub(crate) identity: Arc<HubIdentity>,
     pub(crate) clock: Clock,
+    pub(crate) denials: Denials,
     pub(crate) metrics: Metrics,
 }
 
@@ -76,10 +83,11 @@ pub(crate) struct Caller {
 
 impl Commands {
     pub(crate) fn new(sources: Sources) -> Self {
-        let Sources { writer, reader, dispatcher, access, database, identity, clock, metrics } = sources;
+        let Sources { store, access, database, identity, clock, denials, metrics } = sources;
+        let rows = database.grants();
         let looks = Arc::new(Semaphore::new(wait::LOOKS_MAX));
         let lists = Arc::new(Semaphore::new(schedule::LISTS_MAX));
-        Self { writer, reader, dispatcher, access, database, identity, clock, metrics, looks, lists }
+        Self { store, rows, access, database, identity, clock, metrics, denials, looks, lists }
     }
 
     /// Does what `caller` asks for.
@@ -93,21 +101,25 @@ impl Commands {
             Request::Consume(wish) => self.consume(&caller, wish).await,
             Request::Subscribe(wish) => self.subscribe(&caller, wish).await,
             Request::Leave(listener) => {
-                self.dispatcher.leave(caller.connection, listener).await.map(|()| Reply::Left)
+                self.store.leave(caller.connection, listener).await.map(|()| Reply::Left)
             }
-            Request::Read(query) => self.read(&query).await,
+            Request::Read(query) => self.read(&caller, &query).await,
             Request::Link(link) => {
-                let changed = self.writer.link(link).await;
-                changed.map(Reply::Changed).map_err(crate::refuse::write)
+                let permit = self.permit_event(&caller, Action::Publish, link.event()).await?;
+                self.store.link(&permit, link).await.map(Reply::Changed)
             }
-            Request::DeleteEvent(id) => changed(self.writer.delete_event(id).await),
+            Request::DeleteEvent(id) => {
+                let permit = self.permit_event(&caller, Action::Delete, &id).await?;
+                Ok(changed(&self.store.delete_event(&permit, id).await?))
+            }
             Request::DeleteEventlog { domain, pid } => {
-                changed(self.writer.delete_eventlog(domain, pid).await)
+                let permit = self.reach(&caller, Action::Delete).permit(Target::Domain(&domain))?;
+                Ok(changed(&self.store.delete_eventlog(&permit, domain, pid).await?))
             }
-            Request::Groups { after } => self.groups(after).await,
-            Request::Group(name) => self.group(&name).await,
-            Request::Story(id) => self.story(&id).await,
-            Request::Wait(wait) => self.wait(wait).await,
+            Request::Groups { after } => self.groups(&caller, after).await,
+            Request::Group(name) => self.group(&caller, &name).await,
+            Request::Story(id) => self.story(&caller, &id).await,
+            Request::Wait(wait) => self.wait(&caller, wait).await,
             Request::Chain(chain) => self.chain(&caller, *chain).await.await,
             Request::Manage(command) => self.manage(&caller, command).await,
             Request::Schedule(request) => self.schedule(&caller, request).await,
@@ -120,18 +132,24 @@ impl Commands {
     }
 
     async fn consume(&self, caller: &Caller, wish: Consume) -> Result<Reply, Refusal> {
+        let permit = self.permit_consumer(caller, &wish.topic)?;
         let label = Arc::clone(&caller.label);
-        let after = self.dispatcher.consume(caller.connection, wish, label).await?;
+        let after = self.store.consume(&permit, caller.connection, wish, label).await?;
         Ok(Reply::Listening { after })
     }
 
     async fn subscribe(&self, caller: &Caller, wish: Subscribe) -> Result<Reply, Refusal> {
-        let after = self.dispatcher.subscribe(caller.connection, wish).await?;
+        let permit = self.permit_subscription(caller, wish.topic.as_ref(), wish.scope)?;
+        let after = self.store.subscribe(&permit, caller.connection, wish).await?;
         Ok(Reply::Listening { after })
+    }
+
+    /// Ends a listener of `caller` that is not allowed any more.
+    pub(crate) async fn expel(&self, caller: &Caller, listener: ListenerId, refusal: Refusal) {
+        self.store.expel(caller.connection, listener, refusal).await;
     }
 }
 
-fn changed(positions: Result<Vec<proto::Position>, WriteError>) -> Result<Reply, Refusal> {
-    let positions = positions.map_err(crate::refuse::write)?;
-    Ok(Reply::Changed(u64::try_from(positions.len()).unwrap_or(u64::MAX)))
+fn changed(positions: &[Position]) -> Reply {
+    Reply::Changed(u64::try_from(positions.len()).unwrap_or(u64::MAX))
 }

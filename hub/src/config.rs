@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use db::DatabaseUrl;
 
+use crate::access::Rule;
 use crate::dispatch::{OnStall, Rules};
+use crate::error::HubError;
 use crate::passphrase::PassphraseSource;
 
 /// Everything that a hub can be told.
@@ -44,6 +46,23 @@ pub struct HubConfig {
     pub limits: ConnectionLimits,
     /// How often the outbox is looked at.
     pub outbox: OutboxPoll,
+    /// Who decides what spokes may do.
+    pub access: AccessMode,
+    /// Whether [`AccessMode::Open`] counts also where others than this machine can connect.
+    pub open_to_others: bool,
+}
+
+/// Who decides what spokes may do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AccessMode {
+    /// On loopback nobody, until the first change of grants in the database; elsewhere and from then on
+    /// grants.
+    #[default]
+    Automatic,
+    /// Grants.
+    Grants,
+    /// Nobody: every spoke that is enrolled may do everything.
+    Open,
 }
 
 /// Whether spokes of the hub's machine and user may enrol without a token, as any service. As the operator
@@ -125,6 +144,21 @@ impl Default for ConnectionLimits {
 }
 
 impl HubConfig {
+    /// What decides about rights on a hub that listens at `address`.
+    ///
+    /// # Errors
+    /// [`HubError::OpenToOthers`] if that is nothing, and other machines can connect.
+    pub(crate) fn rule(&self, address: SocketAddr) -> Result<Rule, HubError> {
+        let is_private = address.ip().is_loopback();
+        match self.access {
+            AccessMode::Grants => Ok(Rule::Grants),
+            AccessMode::Automatic if is_private => Ok(Rule::OpenAtFirst),
+            AccessMode::Automatic => Ok(Rule::Grants),
+            AccessMode::Open if is_private || self.open_to_others => Ok(Rule::Open),
+            AccessMode::Open => Err(HubError::OpenToOthers { address }),
+        }
+    }
+
     /// The defaults for a data folder: SQLite in it, port 50001 on loopback, a generated passphrase.
     #[must_use]
     pub fn new(data: PathBuf) -> Self {
@@ -145,6 +179,8 @@ impl HubConfig {
             keep_alive: Duration::from_secs(20),
             limits: ConnectionLimits::default(),
             outbox: OutboxPoll::default(),
+            access: AccessMode::default(),
+            open_to_others: false,
         }
     }
 }

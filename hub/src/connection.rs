@@ -5,6 +5,8 @@
 //! come through a bounded queue whose room the dispatcher counts. Reading goes on while writing
 //! waits, so two full sockets cannot block each other.
 
+mod listening;
+
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +31,8 @@ use crate::command::{Caller, Commands};
 use crate::dispatch::{ConnectionId, DEADLINES_MAX, Outgoing, PUSHES_MAX};
 use crate::identity::Peer;
 use crate::journal::Notes;
+
+use listening::Listening;
 
 /// Bytes that are gathered before a write. At it nothing more is encoded until some are written.
 const WRITE_BYTES: usize = 128 * 1024;
@@ -119,6 +123,8 @@ pub(crate) struct Connection<S> {
     access: watch::Receiver<Access>,
     /// The newest revocation that the peer's certificate was held against.
     revocation_seen: u64,
+    /// What its listeners were opened for.
+    listening: Listening,
     /// The version of what is trusted that the peer was told of.
     trust_told: u64,
     pushes: Vec<Outgoing>,
@@ -179,6 +185,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
             outbox,
             access,
             revocation_seen: 0,
+            listening: Listening::default(),
             trust_told: 0,
             pushes: Vec::with_capacity(PUSHES_PER_TURN),
             running: FuturesUnordered::new(),
@@ -205,7 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
         {
             debug!(%error, "the last words of a connection did not arrive");
         }
-        self.terms.commands.dispatcher.gone(self.caller.connection).await;
+        self.terms.commands.store.gone(self.caller.connection).await;
         ended
     }
 
@@ -236,7 +243,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
                     Ok(())
                 }
                 Happened::Answered(id, outcome) => {
-                    self.answered(id, outcome);
+                    self.answered(id, outcome).await;
                     Ok(())
                 }
                 Happened::Written(written) => self.written(written),
@@ -319,7 +326,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
     }
 
     async fn said(&mut self, said: FromSpoke) -> Result<(), Ended> {
-        let dispatcher = &self.terms.commands.dispatcher;
+        let store = &self.terms.commands.store;
         match said {
             FromSpoke::Hello(hello) => return self.hello(&hello).await,
             FromSpoke::Request { id, body: Request::Chain(chain) } => {
@@ -330,6 +337,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
             FromSpoke::Request { id, body } => {
                 let commands = Arc::clone(&self.terms.commands);
                 let caller = Arc::clone(&self.caller);
+                self.listening.asked(id, &body);
                 self.running.push(match body {
                     Request::Read(query) => {
                         self.reads.push_back((id, query));
@@ -342,13 +350,13 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
                         )
                     }
                     // There may be many at a time, for long.
-                    Request::Wait(wait) => Box::pin(async move { (id, commands.wait(wait).await) }),
+                    Request::Wait(wait) => Box::pin(async move { (id, commands.wait(&caller, wait).await) }),
                     body => Box::pin(async move { (id, commands.run(caller, body).await) }),
                 });
             }
-            FromSpoke::Answers(answers) => dispatcher.answers(self.caller.connection, answers).await,
+            FromSpoke::Answers(answers) => store.answers(self.caller.connection, answers).await,
             FromSpoke::Credit { listener, events } => {
-                dispatcher.credit(self.caller.connection, listener, events).await;
+                store.credit(self.caller.connection, listener, events).await;
             }
             // What it asked for before is still answered; `is_finished` tells when.
             FromSpoke::Goodbye => {}
@@ -364,7 +372,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
             self.session.go_away(reason, Duration::from_secs(60));
             return Err(Ended::Protocol { min: hello.protocol_min, max: hello.protocol_max });
         }
-        let head = self.terms.commands.reader.head().await;
+        let head = self.terms.commands.store.head().await;
         let head = head.map_err(|error| Ended::Io(std::io::Error::other(error.to_string())))?.position;
         info!(software = %hello.software, "peer welcome");
         let welcome = Welcome {
@@ -386,6 +394,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
     async fn access_changed(&mut self) -> Result<(), Ended> {
         self.access.mark_unchanged();
         self.still_counts().await?;
+        self.check_listeners().await;
         // Before Welcome nothing is said; after it, everything is.
         if self.trust_told > 0 {
             self.tell_trust();
@@ -422,17 +431,22 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
         }
     }
 
-    fn answered(&mut self, id: RequestId, outcome: Result<Reply, Refusal>) {
-        self.reply(id, outcome);
+    async fn answered(&mut self, id: RequestId, outcome: Result<Reply, Refusal>) {
+        self.reply(id, outcome).await;
         // Requests that were stored together are answered together.
         while let Some(Some((id, outcome))) = self.running.next().now_or_never() {
-            self.reply(id, outcome);
+            self.reply(id, outcome).await;
         }
     }
 
-    fn reply(&mut self, id: RequestId, outcome: Result<Reply, Refusal>) {
+    async fn reply(&mut self, id: RequestId, outcome: Result<Reply, Refusal>) {
         self.reading.remove(&id);
+        let opened = self.listening.answered(id, &outcome);
         self.session.reply(id, outcome);
+        if let Some(listener) = opened {
+            // It may have been forbidden while it was being opened.
+            self.check_listener(listener).await;
+        }
     }
 
     /// Starts reads that wait, as far as the peer takes their pages.
@@ -440,8 +454,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
         while self.reading.len() < READS_MAX && self.session.unsent_bytes() < UNREAD_PAGES_BYTES_MAX {
             let Some((id, query)) = self.reads.pop_front() else { return };
             let commands = Arc::clone(&self.terms.commands);
+            let caller = Arc::clone(&self.caller);
             self.reading.insert(id);
-            self.running.push(Box::pin(async move { (id, commands.read(&query).await) }));
+            self.running.push(Box::pin(async move { (id, commands.read(&caller, &query).await) }));
         }
     }
 
@@ -458,7 +473,10 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
                 }
                 Outgoing::Lagged { listener, behind } => self.session.lagged(listener, behind),
                 Outgoing::CaughtUp { listener, position } => self.session.caught_up(listener, position),
-                Outgoing::Dropped { listener, refusal } => self.session.dropped(listener, refusal),
+                Outgoing::Dropped { listener, refusal } => {
+                    self.listening.closed(listener);
+                    self.session.dropped(listener, refusal);
+                }
                 Outgoing::Deadline { listener, within } => self.session.deadline(listener, within),
             }
         }
@@ -503,7 +521,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
     async fn give_back(&mut self) {
         if self.underway.0 > 0 && self.pending.is_empty() && self.session.unsent_messages() == 0 {
             let (events, bytes) = std::mem::take(&mut self.underway);
-            self.terms.commands.dispatcher.written(self.caller.connection, events, bytes).await;
+            self.terms.commands.store.written(self.caller.connection, events, bytes).await;
         }
     }
 }

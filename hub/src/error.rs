@@ -42,6 +42,14 @@ pub enum HubError {
         /// What the system said.
         reason: std::io::Error,
     },
+    /// Everybody who can connect could do everything.
+    #[error(
+        "access is open, but {address} can be reached from other machines; start with --access grants, listen on 127.0.0.1, or say --i-know-that-access-is-open"
+    )]
+    OpenToOthers {
+        /// Where the hub was to listen.
+        address: std::net::SocketAddr,
+    },
     /// Another hub is at work on this database.
     #[error(
         "hub {hub} is at work on this database (its lease ends in {ends_in:?}); stop it first: one database has one hub in this version"
@@ -88,7 +96,8 @@ impl HubError {
             Self::Passphrase(error) => error.exit_code(),
             Self::Identity(error) => error.exit_code(),
             // Starting it again would not help: it was given the wrong database or is the wrong program.
-            Self::Open(OpenError::Lax { .. } | OpenError::Unsupported { .. })
+            Self::OpenToOthers { .. }
+            | Self::Open(OpenError::Lax { .. } | OpenError::Unsupported { .. })
             | Self::Migrate(
                 MigrateError::Newer { .. } | MigrateError::Changed { .. } | MigrateError::Foreign { .. },
             ) => CONFIGURATION,

@@ -19,6 +19,7 @@ mod dispatch;
 mod listener;
 mod refuse;
 mod schedule;
+mod store;
 
 mod data_folder;
 mod enrol;
@@ -31,8 +32,10 @@ mod outbox;
 mod passphrase;
 mod quiet;
 
+#[cfg(feature = "simulation")]
+pub use access::Looks;
 pub use clock::Clock;
-pub use config::{ConnectionLimits, HubConfig, LocalEnrolment, OutboxPoll, is_loopback};
+pub use config::{AccessMode, ConnectionLimits, HubConfig, LocalEnrolment, OutboxPoll, is_loopback};
 pub use data_folder::DataFolderError;
 #[cfg(any(test, feature = "simulation"))]
 pub use dispatch::simulation;

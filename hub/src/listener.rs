@@ -236,9 +236,9 @@ impl Visit {
     async fn serve(self, stream: TlsStream<TcpStream>, peer: Peer) -> Ended {
         let clock = self.terms.commands.clock;
         let expires = Instant::now() + peer.not_after.since(clock.now());
-        let dispatcher = self.terms.commands.dispatcher.clone();
+        let store = self.terms.commands.store.clone();
         let (connection, outbox) = Connection::new(stream, peer, self.id, expires, self.terms);
-        dispatcher.connected(self.id, outbox).await;
+        store.connected(self.id, outbox).await;
         connection.run().await
     }
 

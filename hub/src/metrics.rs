@@ -10,8 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use db::{Outcome, Settlements};
+use proto::access::Action;
 use proto::{Domain, GroupName};
 use tokio::time::Instant;
+
+use crate::access::place;
 
 /// Groups whose lag is told. The lag of more is not: Prometheus would suffer before the hub does.
 const GROUPS_MAX: usize = 1_000;
@@ -99,6 +102,7 @@ struct Counts {
     connections_total: AtomicU64,
     handshake_failures: [AtomicU64; HandshakeFailure::LABELS.len()],
     enrolments: [AtomicU64; EnrolmentOutcome::LABELS.len()],
+    denied: [AtomicU64; Action::ALL.len()],
     appended: AtomicU64,
     duplicates: AtomicU64,
     waits: Histogram<{ WAIT_BOUNDS.len() }>,
@@ -144,6 +148,13 @@ impl Metrics {
     /// Somebody has asked for a certificate with a token.
     pub(crate) fn enrolment(&self, outcome: EnrolmentOutcome) {
         if let Some(count) = self.0.enrolments.get(outcome as usize) {
+            add(count, 1);
+        }
+    }
+
+    /// A peer was denied something.
+    pub(crate) fn denied(&self, action: Action) {
+        if let Some(count) = self.0.denied.get(place(action)) {
             add(count, 1);
         }
     }
@@ -286,6 +297,13 @@ impl Metrics {
             "outcome",
             &EnrolmentOutcome::LABELS,
             &counts.enrolments,
+        );
+        page.labelled(
+            "denied_total",
+            "What peers wanted and may not.",
+            "action",
+            &Action::ALL.map(Action::as_str),
+            &counts.denied,
         );
         page.counter("events_appended_total", "Events stored.", &counts.appended);
         page.counter("duplicates_total", "Events published again and found stored.", &counts.duplicates);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use db::{Commits, Database, HubRow, Hubs, RecordError, RegisterError, Writer, WriterOptions};
+use futures::future::BoxFuture;
 use proto::HubId;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -17,7 +18,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::access::{AccessTask, AccessWatch};
+use crate::access::{AccessTask, Denials, Rule};
 use crate::clock::Clock;
 use crate::command::{Commands, Sources};
 use crate::config::{HubConfig, OutboxPoll};
@@ -33,6 +34,7 @@ use crate::listener::Door;
 use crate::metrics::Metrics;
 use crate::outbox::OutboxTask;
 use crate::schedule::ScheduleTask;
+use crate::store::Store;
 use crate::{enrol, health, passphrase, schedule};
 
 /// How long a hub counts as alive without renewing its lease.
@@ -82,6 +84,7 @@ pub async fn run(
     let passphrase = passphrase::passphrase(&config.passphrase, &config.data)?;
     let hub = folder.hub_id(&config.name)?;
     let listener = listen(&config.listen, "spokes", "--listen").await?;
+    let rule = config.rule(address_of(&listener)?)?;
     let health = match &config.health {
         Some(address) => Some(listen(address, "health", "--health").await?),
         None => None,
@@ -95,7 +98,8 @@ pub async fn run(
     let clock = Clock::system();
     let identity = HubIdentity::load(&database.certificates(), &passphrase, &hub, clock.now()).await?;
     drop(passphrase);
-    let hub_task = Starting { config, folder, database, hub, identity: Arc::new(identity), clock, caution };
+    let identity = Arc::new(identity);
+    let hub_task = Starting { config, folder, database, hub, identity, clock, caution, rule };
     hub_task.serve(listener, health, ready, stop).await
 }
 
@@ -108,6 +112,7 @@ struct Starting {
     identity: Arc<HubIdentity>,
     clock: Clock,
     caution: Caution,
+    rule: Rule,
 }
 
 /// Tasks that stand before there is a door.
@@ -116,6 +121,9 @@ struct Tasks {
     dispatcher: DispatchTask,
     schedules: Option<ScheduleTask>,
     access: AccessTask,
+    notes: BoxFuture<'static, ()>,
+    /// What the outbox is drained with.
+    drain: Writer,
 }
 
 /// The tasks of a running hub and what ends each.
@@ -202,33 +210,43 @@ impl Starting {
             metrics: metrics.clone(),
         };
         let schedules = pending.map(|pending| schedule::start(schedules, pending));
-        let (access, access_task): (AccessWatch, _) =
-            AccessTask::start(self.database.clone(), Arc::clone(&self.identity), self.clock)
-                .await
-                .map_err(HubError::Database)?;
+        let identity = Arc::clone(&self.identity);
+        let access = AccessTask::start(self.database.clone(), identity, self.clock, self.rule).await;
+        let (access, access_task) = access.map_err(HubError::Database)?;
+        let (notes, write_notes) = Notes::new(self.database.journal());
+        let denials = Denials::new(metrics.clone(), notes.clone());
+        let drain = writer.clone();
+        let store = Store::new(writer, reader, dispatcher);
         let commands = Commands::new(Sources {
-            writer,
-            reader,
-            dispatcher,
+            store,
             access,
             database: self.database.clone(),
             identity: Arc::clone(&self.identity),
             clock: self.clock,
+            denials,
             metrics,
         });
-        let tasks = Tasks { writer: writing, dispatcher: task, schedules, access: access_task };
-        self.spawn(listener, health, commands, tasks, writer_stop).await
+        let notes_task = Box::pin(write_notes);
+        let tasks = Tasks {
+            writer: writing,
+            dispatcher: task,
+            schedules,
+            access: access_task,
+            notes: notes_task,
+            drain,
+        };
+        self.spawn(listener, health, (commands, notes), tasks, writer_stop).await
     }
 
     async fn spawn(
         &self,
         listener: TcpListener,
         health: Option<TcpListener>,
-        commands: Commands,
+        (commands, notes): (Commands, Notes),
         tasks: Tasks,
         writer_stop: CancellationToken,
     ) -> Result<Running, HubError> {
-        let head = commands.reader.head().await.map_err(crate::refuse::read).map_err(HubError::Database)?;
+        let head = commands.store.head().await.map_err(HubError::Database)?;
         let (lease_says, lease_lost) = watch::channel(None);
         let (readiness, ready) = watch::channel(Readiness::Ready);
         let mut running = Running::new(tasks.writer, writer_stop, lease_lost, readiness);
@@ -236,8 +254,7 @@ impl Starting {
         if let Some(schedules) = tasks.schedules {
             running.schedules.spawn(schedules.run(running.schedules_stop.clone()));
         }
-        let (notes, write_notes) = Notes::new(self.database.journal());
-        running.rest.spawn(write_notes);
+        running.rest.spawn(tasks.notes);
         notes.note(self.hub.as_str(), "hub started");
         running.rest.spawn(tasks.access.run(running.rest_stop.clone()));
         self.spawn_rest(&mut running, &listener, lease_says)?;
@@ -246,7 +263,7 @@ impl Starting {
             running.rest.spawn(health::serve(listener, state, running.rest_stop.clone()));
         }
         if let OutboxPoll::Every(poll) = self.config.outbox {
-            let (writer, metrics) = (commands.writer.clone(), commands.metrics.clone());
+            let (writer, metrics) = (tasks.drain, commands.metrics.clone());
             let task =
                 OutboxTask { outbox: self.database.outbox(), writer, clock: self.clock, metrics, poll };
             // It ends before the writer, like whatever else asks for writes.

@@ -36,8 +36,8 @@ pub use event::{Cpid, Data, Event, EventError, Metadata, NewEvent, slot};
 pub use filter::{Expectation, Expected, NameFilter, Order, Start, Topic};
 pub use group::{GroupSettings, ParkPolicy, SettingsChange};
 pub use name::{
-    CronText, Domain, Eid, EventId, EventName, GroupName, HubId, NameError, Pid, ProjectionName, ScheduleKey,
-    ServiceName, ZoneName,
+    CronText, Domain, Eid, EventId, EventName, GroupName, HubId, NameError, Pattern, Pid, ProjectionName,
+    RoleName, ScheduleKey, ServiceName, ZoneName,
 };
 pub use number::{Attempt, ListenerId, Position, RequestId, Timestamp, TimestampError, Version};
 pub use priority::Priority;

@@ -149,3 +149,10 @@ pub const TRUSTED_ROOTS_MAX: usize = 8;
 
 /// Bytes of a certificate signing request. A longer one closes the connection.
 pub const REQUEST_CSR_BYTES_MAX: usize = 4_096;
+
+/// Grants, or services with roles, of one page of a list. A larger wish is cut to it.
+pub const GRANTS_PER_PAGE_MAX: u32 = 500;
+
+/// Grants that a database may hold, and services with roles as many. More is refused: give rights to roles,
+/// or use prefixes.
+pub const GRANTS_MAX: u64 = 200_000;

@@ -218,6 +218,18 @@ pub enum Link {
     RemoveCpid(EventId, crate::event::Cpid),
 }
 
+impl Link {
+    /// The event whose links are changed.
+    #[must_use]
+    pub fn event(&self) -> &EventId {
+        match self {
+            Self::AddEid(id, _) | Self::RemoveEid(id, _) | Self::AddCpid(id, _) | Self::RemoveCpid(id, _) => {
+                id
+            }
+        }
+    }
+}
+
 /// An answer to one delivery. It names the attempt; one for an earlier attempt changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
 pub struct Answer {

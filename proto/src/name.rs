@@ -222,6 +222,15 @@ text_type! {
 }
 
 text_type! {
+    /// A role: services that have the same rights. It is called as a service is.
+    RoleName, "the role", 63, check_service
+}
+text_type! {
+    /// What a right is about: one name, every name with a prefix (`order*`), or every name (`*`).
+    Pattern, "the pattern", NAME_CHARS_MAX, check_pattern
+}
+
+text_type! {
     /// The text of a cron expression. Whether it is one, the hub says.
     CronText, "the cron expression", CRON_CHARS_MAX, check
 }
@@ -242,6 +251,30 @@ fn check_event_name(what: &'static str, text: &str, max: usize) -> Result<(), Na
         });
     }
     Ok(())
+}
+
+/// A `*` stands at the end or nowhere: a match takes one look, and patterns can be compared.
+fn check_pattern(what: &'static str, text: &str, max: usize) -> Result<(), NameError> {
+    if text == "*" {
+        return Ok(());
+    }
+    let name = text.strip_suffix('*').unwrap_or(text);
+    // A prefix may end in the middle of a name, also before or after a blank.
+    let checked = if name.len() < text.len() { name.trim_end() } else { name };
+    check(what, checked, max)?;
+    let found = name.chars().count();
+    if found > max {
+        return Err(NameError::TooLong { what, found, max });
+    }
+    match name.chars().enumerate().find(|&(_, c)| c == '*' || c.is_control()) {
+        Some((index, found)) => Err(NameError::NotAllowed {
+            what,
+            found,
+            at: index + 1,
+            allowed: "a name, a prefix with a '*' after it and a '*' alone",
+        }),
+        None => Ok(()),
+    }
 }
 
 impl EventId {

@@ -30,7 +30,7 @@ async fn consumed(place: &Place) -> Vec<String> {
 /// Lines of the journal by whoever used the command line.
 async fn noted(database: &TestDatabase, message: &str) -> i64 {
     let count = format!(
-        "SELECT COUNT(*) FROM log WHERE agent LIKE 'eventflow-cli/%' AND message LIKE '%audit of order {message}%'"
+        "SELECT COUNT(*) FROM log WHERE agent LIKE 'operator/%' AND message LIKE '%audit of order {message}%'"
     );
     database.number(&count).await
 }
@@ -61,7 +61,7 @@ on_every_engine! {
         let address = hub.kill().await;
         let hub = place.hub_at(&address, &[]).await;
         let why = place.done(&["why", "e2"]).await;
-        assert!(why.contains("paused since") && why.contains("eventflow-cli"), "{why}");
+        assert!(why.contains("paused since") && why.contains("operator"), "{why}");
         let found = status(&place).await;
         assert_eq!((&found["settings"], &found["pids_paused"]), (&expected, &json!(1)));
         assert_eq!(found["oldest"]["position"], 2, "{found}");

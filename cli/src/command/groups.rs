@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use proto::group::{GroupPart, GroupStatus, MembersFate, SettingsChange};
 use proto::{Domain, GroupName, Order, ParkPolicy, Pid};
 
-use crate::connect::connect;
+use crate::connect::operate;
 use crate::failure::{Failure, Outcome};
 use crate::output::Output;
 use crate::parse;
@@ -106,11 +106,11 @@ pub(crate) struct RemoveArgs {
 pub(crate) async fn run(args: GroupsArgs, place: &Place, output: &mut Output) -> Outcome {
     match args {
         GroupsArgs::Ls => {
-            let statuses = connect(place).await?.group_statuses(None).await?;
+            let statuses = operate(place).await?.group_statuses(None).await?;
             output.table(&statuses, "there are no groups; the first consumer of a group makes it")
         }
         GroupsArgs::Show { group } => {
-            let statuses = connect(place).await?.group_statuses(Some(&group)).await?;
+            let statuses = operate(place).await?.group_statuses(Some(&group)).await?;
             if statuses.is_empty() {
                 return Err(Failure::failed(format!("group {group} was not found")));
             }
@@ -118,16 +118,16 @@ pub(crate) async fn run(args: GroupsArgs, place: &Place, output: &mut Output) ->
         }
         GroupsArgs::Set(args) => {
             let change = args.change()?;
-            let statuses = connect(place).await?.set_group(&args.name, args.domain.as_ref(), change).await?;
+            let statuses = operate(place).await?.set_group(&args.name, args.domain.as_ref(), change).await?;
             show(&statuses, output)
         }
         GroupsArgs::Pause(args) => {
             let (group, part) = args.part();
-            show(&connect(place).await?.pause_group(&group, part).await?, output)
+            show(&operate(place).await?.pause_group(&group, part).await?, output)
         }
         GroupsArgs::Resume(args) => {
             let (group, part) = args.part();
-            show(&connect(place).await?.resume_group(&group, part).await?, output)
+            show(&operate(place).await?.resume_group(&group, part).await?, output)
         }
         GroupsArgs::Rm(args) => remove(args, place, output).await,
     }
@@ -144,7 +144,7 @@ async fn remove(args: RemoveArgs, place: &Place, output: &mut Output) -> Outcome
         return Err(Failure::failed("nothing was removed"));
     }
     let members = if force { MembersFate::SentAway } else { MembersFate::Respected };
-    let removed = connect(place).await?.remove_group(&group, domain.as_ref(), members).await?;
+    let removed = operate(place).await?.remove_group(&group, domain.as_ref(), members).await?;
     removed.into_iter().try_for_each(|status| output.show(&Removed::from(status.report)))
 }
 

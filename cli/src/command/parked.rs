@@ -9,7 +9,7 @@ use proto::{Domain, EventId, EventName, GroupName, Pid, Refusal, Timestamp};
 use spoke::{ParkedPages, RequestError, Spoke};
 use tokio::time::{Instant, sleep};
 
-use crate::connect::connect;
+use crate::connect::operate;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Output, note};
 use crate::place::Place;
@@ -165,7 +165,7 @@ pub(crate) async fn run(args: ParkedArgs, place: &Place, output: &mut Output) ->
 }
 
 async fn list(select: &SelectArgs, max: usize, place: &Place, output: &mut Output) -> Outcome {
-    let spoke = connect(place).await?;
+    let spoke = operate(place).await?;
     let mut pages = spoke.parked(select.selection());
     let mut events: Vec<ParkedEvent> = Vec::new();
     while events.len() <= max
@@ -181,7 +181,7 @@ async fn list(select: &SelectArgs, max: usize, place: &Place, output: &mut Outpu
 }
 
 async fn show(id: &EventId, place: &Place, output: &mut Output) -> Outcome {
-    let spoke = connect(place).await?;
+    let spoke = operate(place).await?;
     let story = spoke.story(id).await?;
     let selection = ParkedSelection { id: Some(id.clone()), ..ParkedSelection::default() };
     let parked = spoke.parked(selection).all().await?;
@@ -196,7 +196,7 @@ async fn show(id: &EventId, place: &Place, output: &mut Output) -> Outcome {
 
 async fn unpark(args: &UnparkArgs, act: &Act, place: &Place, output: &mut Output) -> Outcome {
     let selections = args.selections()?;
-    let spoke = connect(place).await?;
+    let spoke = operate(place).await?;
     let bar = progress::bar(None);
     let (mut would, mut done) = (Vec::new(), 0);
     for selection in selections {

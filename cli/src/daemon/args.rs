@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::{ArgMatches, Args};
 use db::DatabaseUrl;
 use hub::{
-    ConnectionLimits, HubConfig, LocalEnrolment, OnStall, OutboxPoll, PASSPHRASE_VARIABLE, PassphraseSource,
-    Rules,
+    AccessMode, ConnectionLimits, HubConfig, LocalEnrolment, OnStall, OutboxPoll, PASSPHRASE_VARIABLE,
+    PassphraseSource, Rules,
 };
 use proto::ParkPolicy;
 
@@ -51,6 +51,13 @@ pub(crate) struct HubArgs {
     /// [default: true if the hub listens on loopback only, else false]
     #[arg(long, value_name = "BOOL", env = "EVENTFLOW_LOCAL_ENROLMENT", hide_env_values = true)]
     local_enrolment: Option<bool>,
+    /// Who decides what spokes may do: grants, or nobody with open; with auto nobody on loopback until the
+    /// first grant is made in the database, and grants otherwise [default: auto]
+    #[arg(long, value_name = "MODE", env = "EVENTFLOW_ACCESS", hide_env_values = true, value_parser = access)]
+    access: Option<AccessMode>,
+    /// Let --access open count also where other machines can connect [default: false]
+    #[arg(long, value_name = "BOOL", env = "EVENTFLOW_I_KNOW_THAT_ACCESS_IS_OPEN", hide_env_values = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    i_know_that_access_is_open: Option<bool>,
     /// How long a stop waits for what members have in hand [default: 10]
     #[arg(long, value_name = "SECONDS", env = "EVENTFLOW_DRAIN", hide_env_values = true, value_parser = parse::seconds)]
     drain: Option<Duration>,
@@ -204,6 +211,24 @@ const ON_STALL: Reading<OnStall> = Reading {
     },
 };
 
+const ACCESS: Reading<AccessMode> = Reading {
+    parse: access,
+    show: |mode| match mode {
+        AccessMode::Automatic => "auto".to_owned(),
+        AccessMode::Grants => "grants".to_owned(),
+        AccessMode::Open => "open".to_owned(),
+    },
+};
+
+fn access(text: &str) -> Result<AccessMode, String> {
+    match text {
+        "auto" => Ok(AccessMode::Automatic),
+        "grants" => Ok(AccessMode::Grants),
+        "open" => Ok(AccessMode::Open),
+        _ => Err("write auto, grants or open".to_owned()),
+    }
+}
+
 fn on_stall(text: &str) -> Result<OnStall, String> {
     match text {
         "report" => Ok(OnStall::Report),
@@ -283,6 +308,11 @@ impl HubArgs {
             keep_alive: choice.choose("keep-alive", self.keep_alive, || Ok(default.keep_alive), &SECONDS)?,
             limits: self.limits.settle(&mut choice, default.limits)?,
             outbox: choice.choose("outbox-poll", self.outbox_poll, || Ok(default.outbox), &OUTBOX_POLL)?,
+            access: choice.choose("access", self.access, || Ok(default.access), &ACCESS)?,
+            open_to_others: {
+                let (setting, given) = ("i-know-that-access-is-open", self.i_know_that_access_is_open);
+                choice.choose(setting, given, || Ok(default.open_to_others), &FLAG)?
+            },
         };
         // A file of the settings file counts, too.
         if matches!(config.passphrase, PassphraseSource::File(_)) {

@@ -2,11 +2,11 @@
 
 use proto::limits::PAGE_EVENTS_MAX;
 use proto::read::{More, Page, Query, Window};
-use proto::{Domain, Eid, EventId, NameFilter, Pid, Position};
+use proto::{Domain, Eid, EventId, EventName, NameFilter, Pid, Position};
 
 use super::matching::{OF_EVENTLOG, eventlog_values};
 use super::sift::{Ended, Sifted};
-use super::stored::EventRow;
+use super::stored::{DOMAIN, EventRow, NAME};
 use super::{ReadError, Reader, cursor};
 use crate::row::RowError;
 use crate::statement::{Statement, Value};
@@ -59,6 +59,17 @@ impl Reader {
         let rows = self.pools.rows(&BY_ID, &[Value::Text(id.as_str())]).await?;
         let row = rows.into_iter().next();
         row.map(EventRow).ok_or_else(|| ReadError::NotFound { what: format!("event {id}") })
+    }
+
+    /// The domain of the event `id`, and its name unless it was deleted.
+    ///
+    /// # Errors
+    /// [`ReadError::NotFound`] if there never was such an event.
+    pub async fn origin(&self, id: &EventId) -> Result<(Domain, Option<EventName>), ReadError> {
+        let row = self.event_row(id).await?;
+        let domain = row.0.name(DOMAIN, Domain::parse)?;
+        let name = if row.deleted()?.is_some() { None } else { Some(row.0.name(NAME, EventName::parse)?) };
+        Ok((domain, name))
     }
 
     async fn by_id(&self, id: &EventId) -> Result<Page, ReadError> {

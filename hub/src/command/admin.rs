@@ -1,7 +1,6 @@
 //! What operators ask for, by its kind.
 
 use proto::Refusal;
-use proto::access::{GrantReply, GrantRequest};
 use proto::admin::{AdminReply, AdminRequest};
 use proto::message::Reply;
 
@@ -9,20 +8,13 @@ use super::{Caller, Commands};
 
 impl Commands {
     pub(super) async fn admin(&self, caller: &Caller, request: AdminRequest) -> Result<Reply, Refusal> {
+        let permit = self.permit_admin(caller)?;
         let reply = match request {
-            AdminRequest::Grants(request) => AdminReply::Grants(self.grants(caller, request).await?),
+            AdminRequest::Grants(request) => AdminReply::Grants(self.grants(&permit, caller, request).await?),
             AdminRequest::Tokens(request) => AdminReply::Tokens(self.tokens(caller, request).await?),
             AdminRequest::Certs(request) => AdminReply::Certs(self.certs(caller, request).await?),
             AdminRequest::Audit(request) => AdminReply::Audit(self.audit(request).await?),
         };
         Ok(Reply::Admin(Box::new(reply)))
     }
-
-    async fn grants(&self, _caller: &Caller, _request: GrantRequest) -> Result<GrantReply, Refusal> {
-        Err(not_yet("grants"))
-    }
-}
-
-fn not_yet(what: &str) -> Refusal {
-    Refusal::Invalid { reason: format!("this hub cannot do anything about {what} yet") }
 }

@@ -1,6 +1,7 @@
 //! An ack that brings effects with it: checked here, committed with its settlement by the writer.
 
 use db::{Append, Effects, ScheduleWish};
+use proto::access::Action;
 use proto::chain::{Chain, Chained, Effect, Later};
 use proto::message::{Reply, Stored};
 use proto::schedule::Which;
@@ -8,7 +9,7 @@ use proto::{Refusal, Timestamp};
 
 use super::schedule::check_due;
 use super::{Caller, Commands};
-use crate::dispatch::ChainWork;
+use crate::access::{Permit, Target};
 
 impl Commands {
     /// Hands `chain` to the dispatcher, in turn with what the caller says before and after it. What this
@@ -18,11 +19,10 @@ impl Commands {
         caller: &Caller,
         chain: Chain,
     ) -> impl Future<Output = Result<Reply, Refusal>> + Send + use<> {
-        let Chain { listener, position, attempt, .. } = chain;
+        let answered = (chain.listener, chain.position, chain.attempt);
         // What cannot be granted is for the dispatcher to know, too: the delivery has failed.
-        let effects = effects(caller, chain, self.clock.now());
-        let work = ChainWork { listener, position, attempt, effects };
-        let answer = self.dispatcher.chain(caller.connection, work).await;
+        let effects = self.permitted(caller, chain).await;
+        let answer = self.store.chain(caller.connection, answered, effects).await;
         let metrics = self.metrics.clone();
         async move {
             let chained = answer.await.unwrap_or(Err(Refusal::Stopping))?;
@@ -32,6 +32,48 @@ impl Commands {
             }
             Ok(Reply::Chained(chained))
         }
+    }
+
+    /// What the writer is to do, if the caller may have all of it. For the ack itself it needs no right but
+    /// the delivery.
+    async fn permitted(&self, caller: &Caller, chain: Chain) -> Result<(Permit, Effects), Refusal> {
+        let chain = self.resolve(caller, chain).await?;
+        let publish = chain.effects.iter().filter_map(|effect| match effect {
+            Effect::Publish(event) | Effect::Persist(event) => {
+                Some(Target::Events(&event.domain, &event.name))
+            }
+            Effect::Schedule(_) | Effect::Cancel(_) | Effect::Link(_) => None,
+        });
+        let permit = self.reach(caller, Action::Publish).permit_all(publish)?;
+        self.check_expectations(caller, &chain.expectations)?;
+        Ok((permit, effects(caller, chain, self.clock.now())?))
+    }
+
+    /// Asks for the rights that are about what is in the tables. A schedule that the caller may not cancel
+    /// is left out, like one that there is not.
+    async fn resolve(&self, caller: &Caller, mut chain: Chain) -> Result<Chain, Refusal> {
+        let mut effects = Vec::with_capacity(chain.effects.len());
+        for effect in chain.effects {
+            match &effect {
+                Effect::Publish(_) | Effect::Persist(_) => {}
+                Effect::Schedule(Later { event, key, .. }) => {
+                    let target = Target::Events(&event.domain, &event.name);
+                    let permit = self.reach(caller, Action::Schedule).permit(target)?;
+                    self.check_key(caller, &permit, key.as_ref()).await?;
+                }
+                Effect::Cancel(which) => {
+                    let permitted = self.permit_schedule(caller, which.clone()).await?;
+                    effects.extend(permitted.map(|(_, which)| Effect::Cancel(which)));
+                    continue;
+                }
+                Effect::Link(link) => {
+                    self.permit_event(caller, Action::Publish, link.event()).await?;
+                }
+            }
+            effects.push(effect);
+        }
+        chain.effects = effects;
+        Ok(chain)
     }
 }
 

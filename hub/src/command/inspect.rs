@@ -3,59 +3,72 @@
 //! The tables know what is settled, the dispatcher why the rest is not.
 
 use db::{Outcome, Settled, StoredStory};
+use proto::access::Action;
 use proto::message::Reply;
 use proto::report::{DeliveryState, DeliveryStory, EventStory, GroupReport};
 use proto::{EventId, GroupName, Position, Refusal};
 
-use super::Commands;
+use super::{Caller, Commands};
+use crate::access::{Permit, Target};
 
 /// Groups of one page.
 const GROUPS_PER_PAGE: usize = 100;
 
 impl Commands {
-    pub(super) async fn groups(&self, after: Option<GroupName>) -> Result<Reply, Refusal> {
-        let mut reports = self.dispatcher.reports(after).await?;
+    /// A page of the groups of domains that `caller` may read.
+    pub(super) async fn groups(&self, caller: &Caller, after: Option<GroupName>) -> Result<Reply, Refusal> {
+        let reach = self.reach(caller, Action::Read);
+        let permit = reach.permit(Target::Something)?;
+        let mut reports = self.store.reports(&permit, after).await?;
+        reports.retain(|(report, _)| reach.covers(Target::Domain(&report.domain)));
         // A page never ends between two domains of one group.
         if let Some((last, _)) = reports.get(GROUPS_PER_PAGE - 1) {
             let last = last.group.clone();
             reports.retain(|(report, _)| report.group <= last);
         }
-        Ok(Reply::Groups(self.with_pending(reports).await?))
+        Ok(Reply::Groups(self.with_pending(&permit, reports).await?))
     }
 
-    pub(super) async fn group(&self, name: &GroupName) -> Result<Reply, Refusal> {
-        let mut reports = self.dispatcher.reports(None).await?;
-        reports.retain(|(report, _)| report.group == *name);
+    pub(super) async fn group(&self, caller: &Caller, name: &GroupName) -> Result<Reply, Refusal> {
+        let reach = self.reach(caller, Action::Read);
+        let permit = reach.permit(Target::Something)?;
+        let mut reports = self.store.reports(&permit, None).await?;
+        reports.retain(|(report, _)| report.group == *name && reach.covers(Target::Domain(&report.domain)));
         if reports.is_empty() {
             return Err(Refusal::NotFound { what: format!("group {name}") });
         }
-        Ok(Reply::Groups(self.with_pending(reports).await?))
+        Ok(Reply::Groups(self.with_pending(&permit, reports).await?))
     }
 
     /// Adds what the groups have not read yet.
-    async fn with_pending(&self, reports: Vec<(GroupReport, Position)>) -> Result<Vec<GroupReport>, Refusal> {
+    async fn with_pending(
+        &self,
+        permit: &Permit,
+        reports: Vec<(GroupReport, Position)>,
+    ) -> Result<Vec<GroupReport>, Refusal> {
         let mut counted = Vec::with_capacity(reports.len());
         for (mut report, read_through) in reports {
             if read_through < report.head {
                 let topic = proto::Topic { domain: report.domain.clone(), names: report.filter() };
-                let unread = self.reader.count_published(&topic, read_through, report.head).await;
-                report.pending += unread.map_err(crate::refuse::read)?;
+                report.pending +=
+                    self.store.count_published(permit, &topic, read_through, report.head).await?;
             }
             counted.push(report);
         }
         Ok(counted)
     }
 
-    pub(super) async fn story(&self, id: &EventId) -> Result<Reply, Refusal> {
-        Ok(Reply::Story(Box::new(self.story_of(id).await?)))
+    pub(super) async fn story(&self, caller: &Caller, id: &EventId) -> Result<Reply, Refusal> {
+        let permit = self.permit_event(caller, Action::Read, id).await?;
+        Ok(Reply::Story(Box::new(self.story_of(&permit, id).await?)))
     }
 
     /// What is known of the event `id`.
-    pub(super) async fn story_of(&self, id: &EventId) -> Result<EventStory, Refusal> {
-        let stored = self.reader.story(id).await.map_err(crate::refuse::read)?;
+    pub(super) async fn story_of(&self, permit: &Permit, id: &EventId) -> Result<EventStory, Refusal> {
+        let stored = self.store.story(permit, id).await?;
         let mut deliveries: Vec<_> = stored.settlements.iter().map(settled).collect();
         if let Some(event) = stored.event.clone() {
-            let open = self.dispatcher.stories(event).await?;
+            let open = self.store.stories(permit, event).await?;
             deliveries
                 .extend(open.into_iter().filter(|open| {
                     stored.settlements.iter().all(|settled| settled.group_name != open.group)

@@ -1,13 +1,15 @@
 //! What people ask for about groups: how they stand, other settings, pauses, removal.
 
 use db::{GroupAct, GroupChange};
+use proto::access::Action;
 use proto::group::{GroupCommand, GroupPart, GroupStatus, MembersFate};
 use proto::limits::GROUP_STATUSES_PER_PAGE;
 use proto::message::Reply;
 use proto::{Domain, GroupName, Pid, Refusal};
 
 use super::{Caller, Commands};
-use crate::dispatch::{Effort, GroupPage, Standing, oldest};
+use crate::access::{Permit, Target};
+use crate::dispatch::{GroupPage, Standing};
 
 impl Commands {
     pub(super) async fn manage(&self, caller: &Caller, command: GroupCommand) -> Result<Reply, Refusal> {
@@ -19,9 +21,7 @@ impl Commands {
         };
         let (change, members) = match command {
             GroupCommand::List { group, after } => {
-                let page = GroupPage { group, after, limit: GROUP_STATUSES_PER_PAGE };
-                let standings = self.dispatcher.standings(page).await?;
-                return Ok(Reply::GroupStatus(self.statuses(standings).await?));
+                return self.list_statuses(caller, group, after).await.map(Reply::GroupStatus);
             }
             GroupCommand::Set { group, domain, change } => {
                 (by(group, domain, GroupAct::Set(change)), MembersFate::Respected)
@@ -36,27 +36,39 @@ impl Commands {
             }
             GroupCommand::Remove { group, domain, members } => (by(group, domain, GroupAct::Remove), members),
         };
-        let mut standings = self.dispatcher.change(change, members).await?;
+        let permit = self.permit_admin(caller)?;
+        let mut standings = self.store.change(&permit, change, members).await?;
         standings.truncate(GROUP_STATUSES_PER_PAGE);
-        Ok(Reply::GroupStatus(self.statuses(standings).await?))
+        Ok(Reply::GroupStatus(self.statuses(&permit, standings).await?))
+    }
+
+    /// A page of the groups of domains that `caller` may read; none are the end.
+    async fn list_statuses(
+        &self,
+        caller: &Caller,
+        group: Option<GroupName>,
+        mut after: Option<(GroupName, Domain)>,
+    ) -> Result<Vec<GroupStatus>, Refusal> {
+        let reach = self.reach(caller, Action::Read);
+        let permit = reach.permit(Target::Something)?;
+        loop {
+            let page = GroupPage { group: group.clone(), after, limit: GROUP_STATUSES_PER_PAGE };
+            let mut standings = self.store.standings(&permit, page).await?;
+            let last = standings.last().map(|last| &last.status.report);
+            let last = last.map(|report| (report.group.clone(), report.domain.clone()));
+            standings.retain(|standing| reach.covers(Target::Domain(&standing.status.report.domain)));
+            if last.is_none() || !standings.is_empty() {
+                return self.statuses(&permit, standings).await;
+            }
+            after = last;
+        }
     }
 
     /// Adds what only the tables know.
-    async fn statuses(&self, standings: Vec<Standing>) -> Result<Vec<GroupStatus>, Refusal> {
+    async fn statuses(&self, permit: &Permit, standings: Vec<Standing>) -> Result<Vec<GroupStatus>, Refusal> {
         let mut statuses = Vec::with_capacity(standings.len());
         for standing in standings {
-            let Standing { status, topic, read_through, .. } = &standing;
-            let mut unread = 0;
-            if *read_through < status.report.head {
-                let counted = self.reader.count_published(topic, *read_through, status.report.head).await;
-                unread = counted.map_err(crate::refuse::read)?;
-            }
-            let oldest = oldest(&self.reader, &standing, Effort::Whatever, self.clock.now()).await;
-            let oldest = oldest.map_err(crate::refuse::read)?;
-            let mut status = standing.status;
-            status.report.pending += unread;
-            status.oldest = oldest;
-            statuses.push(status);
+            statuses.push(self.store.complete(permit, standing, self.clock.now()).await?);
         }
         Ok(statuses)
     }

@@ -4,6 +4,7 @@
 //! what it changes, the dispatcher changes, because events that are replayed go through its hands.
 
 use db::{Act, GroupId, ParkedRow};
+use proto::access::Action;
 use proto::limits::PAGE_BYTES_MAX;
 use proto::message::Reply;
 use proto::parked::{
@@ -14,6 +15,7 @@ use proto::{EventId, Refusal};
 
 use super::parked_search::{Batch, Search};
 use super::{Caller, Commands};
+use crate::access::{Permit, Reach, Target};
 use crate::dispatch::UnparkOrder;
 
 /// A group as parked events name it.
@@ -29,23 +31,31 @@ impl Commands {
     pub(super) async fn parked(&self, caller: &Caller, request: ParkedRequest) -> Result<Reply, Refusal> {
         let reply = match request {
             ParkedRequest::List { selection, after, limit } => {
-                ParkedReply::Page(self.list_parked(&selection, after, limit).await?)
+                ParkedReply::Page(self.list_parked(caller, &selection, after, limit).await?)
             }
             ParkedRequest::Unpark { selection, after, act, mode } => {
                 ParkedReply::Page(self.unpark(caller, &selection, after, act, mode).await?)
             }
-            ParkedRequest::History(id) => ParkedReply::History(self.parked_history(&id).await?),
+            ParkedRequest::History(id) => ParkedReply::History(self.parked_history(caller, &id).await?),
         };
         Ok(Reply::Parked(reply))
     }
 
     async fn list_parked(
         &self,
+        caller: &Caller,
         selection: &ParkedSelection,
         after: Option<ParkedCursor>,
         limit: u32,
     ) -> Result<ParkedPage, Refusal> {
-        let Some(search) = self.search(selection).await? else { return Ok(last_page()) };
+        let reach = self.reach(caller, Action::Read);
+        let permit = match &selection.id {
+            Some(id) => self.permit_event(caller, Action::Read, id).await?,
+            None => reach.permit(Target::Something)?,
+        };
+        let Some(search) = self.search(&permit, selection, Some(&reach)).await? else {
+            return Ok(last_page());
+        };
         let limit = usize::try_from(limit).unwrap_or(usize::MAX).max(1);
         let (found, next) = search.page(after, limit).await?;
         let mut page = ParkedPage { events: Vec::with_capacity(found.len()), next };
@@ -72,14 +82,17 @@ impl Commands {
         act: ParkedAct,
         mode: UnparkMode,
     ) -> Result<ParkedPage, Refusal> {
+        let permit = self.permit_admin(caller)?;
         let begins = after.is_none();
-        let batch = match self.search(selection).await? {
+        let batch = match self.search(&permit, selection, None).await? {
             Some(search) => search.batch(after, &act).await?,
             None => Batch::default(),
         };
         let Batch { owner: Some(owner), mut rows, next } = batch else {
             return match &selection.id {
-                Some(id) if begins && batch.next.is_none() => Err(self.not_parked(id, selection).await?),
+                Some(id) if begins && batch.next.is_none() => {
+                    Err(self.not_parked(&permit, id, selection).await?)
+                }
                 Some(_) | None => Ok(ParkedPage { events: Vec::new(), next: batch.next }),
             };
         };
@@ -94,22 +107,29 @@ impl Commands {
                 agent: caller.label.to_string(),
             };
             // Somebody else may have been quicker.
-            let taken = self.dispatcher.unpark(owner.id, order).await?;
+            let taken = self.store.unpark(&permit, owner.id, order).await?;
             rows.retain(|row| taken.binary_search(&row.position).is_ok());
         }
         Ok(ParkedPage { events: rows.into_iter().map(|row| event_of(&owner, row)).collect(), next })
     }
 
-    /// What `selection` selects from; `None` if it names an event that was deleted.
-    async fn search<'a>(&'a self, selection: &'a ParkedSelection) -> Result<Option<Search<'a>>, Refusal> {
+    /// What `selection` selects from, of domains that are within `reach`; `None` if it names an event that
+    /// was deleted.
+    async fn search<'a>(
+        &'a self,
+        permit: &'a Permit,
+        selection: &'a ParkedSelection,
+        reach: Option<&Reach<'_>>,
+    ) -> Result<Option<Search<'a>>, Refusal> {
         let only = match &selection.id {
             None => None,
-            Some(id) => match self.reader.position_of(id).await.map_err(crate::refuse::read)? {
+            Some(id) => match self.store.position_of(permit, id).await? {
                 Some(position) => Some(position),
                 None => return Ok(None),
             },
         };
-        let mut owners = self.owners().await?;
+        let mut owners = self.owners(permit).await?;
+        owners.retain(|owner| reach.is_none_or(|reach| reach.covers(Target::Domain(&owner.domain))));
         owners.retain(|owner| {
             selection.group.as_ref().is_none_or(|group| owner.name == *group)
                 && selection.domain.as_ref().is_none_or(|domain| owner.domain == *domain)
@@ -117,16 +137,15 @@ impl Commands {
         if let (Some(group), true) = (&selection.group, owners.is_empty()) {
             return Err(Refusal::NotFound { what: format!("group {group}, or it of that domain,") });
         }
-        Ok(Some(Search { reader: &self.reader, selection, owners, only }))
+        Ok(Some(Search { store: &self.store, permit, selection, owners, only }))
     }
 
     /// All groups, by number.
-    async fn owners(&self) -> Result<Vec<Owner>, Refusal> {
+    async fn owners(&self, permit: &Permit) -> Result<Vec<Owner>, Refusal> {
         const GROUPS_PER_READ: u32 = 100;
         let (mut owners, mut after) = (Vec::new(), None);
         loop {
-            let page = self.reader.groups(after.as_ref(), GROUPS_PER_READ).await;
-            let page = page.map_err(crate::refuse::read)?;
+            let page = self.store.groups(permit, after.as_ref(), GROUPS_PER_READ).await?;
             let Some(last) = page.last() else { break };
             after = Some(last.name.clone());
             let owner =
@@ -138,8 +157,13 @@ impl Commands {
     }
 
     /// Why nothing is done about `id`: what it is instead of parked.
-    async fn not_parked(&self, id: &EventId, selection: &ParkedSelection) -> Result<Refusal, Refusal> {
-        let story = self.story_of(id).await?;
+    async fn not_parked(
+        &self,
+        permit: &Permit,
+        id: &EventId,
+        selection: &ParkedSelection,
+    ) -> Result<Refusal, Refusal> {
+        let story = self.story_of(permit, id).await?;
         if story.deleted.is_some() {
             return Ok(Refusal::Invalid { reason: format!("event {id} is not parked: it was deleted") });
         }
@@ -154,14 +178,15 @@ impl Commands {
         Ok(Refusal::Invalid { reason: format!("event {id} is not parked, or not as asked: {said}") })
     }
 
-    async fn parked_history(&self, id: &EventId) -> Result<Vec<ParkedChange>, Refusal> {
-        let position = self.reader.position_of(id).await.map_err(crate::refuse::read)?;
+    async fn parked_history(&self, caller: &Caller, id: &EventId) -> Result<Vec<ParkedChange>, Refusal> {
+        let permit = self.permit_event(caller, Action::Read, id).await?;
+        let position = self.store.position_of(&permit, id).await?;
         let Some(position) = position else { return Ok(Vec::new()) };
-        let changes = self.reader.parked_changes(position).await.map_err(crate::refuse::read)?;
+        let changes = self.store.parked_changes(&permit, position).await?;
         if changes.is_empty() {
             return Ok(Vec::new());
         }
-        let owners = self.owners().await?;
+        let owners = self.owners(&permit).await?;
         let change = |row: db::ParkedChangeRow| {
             let owner = owners.iter().find(|owner| owner.id == row.group)?;
             Some(ParkedChange {

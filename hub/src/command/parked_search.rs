@@ -2,12 +2,14 @@
 
 use std::collections::HashSet;
 
-use db::{ParkedRow, Reader};
+use db::ParkedRow;
 use proto::limits::{PAGE_BYTES_MAX, UNPARK_EVENTS_MAX};
 use proto::parked::{ParkedAct, ParkedCursor, ParkedSelection};
 use proto::{ParkPolicy, Pid, Position, Refusal};
 
 use super::parked::Owner;
+use crate::access::Permit;
+use crate::store::Store;
 
 /// Parked events that one request looks at. What is further takes another one.
 const ROWS_PER_REQUEST: usize = 8_192;
@@ -17,7 +19,8 @@ const ROWS_PER_READ: u32 = 512;
 
 /// What is selected, of which groups.
 pub(super) struct Search<'a> {
-    pub(super) reader: &'a Reader,
+    pub(super) store: &'a Store,
+    pub(super) permit: &'a Permit,
     pub(super) selection: &'a ParkedSelection,
     /// By number.
     pub(super) owners: Vec<Owner>,
@@ -52,8 +55,7 @@ impl Search<'_> {
             }
             loop {
                 let pid = self.selection.pid.as_ref();
-                let rows = self.reader.parked(owner.id, pid, position, ROWS_PER_READ).await;
-                let rows = rows.map_err(crate::refuse::read)?;
+                let rows = self.store.parked(self.permit, owner.id, pid, position, ROWS_PER_READ).await?;
                 let is_last = rows.len() < ROWS_PER_READ as usize;
                 for row in rows {
                     if self.only.is_some_and(|only| row.position > only) {
@@ -142,8 +144,8 @@ impl Search<'_> {
         }
         let mut after = Position(0);
         loop {
-            let rows = self.reader.parked(owner.id, Some(&row.pid), after, ROWS_PER_READ).await;
-            let rows = rows.map_err(crate::refuse::read)?;
+            let pid = Some(&row.pid);
+            let rows = self.store.parked(self.permit, owner.id, pid, after, ROWS_PER_READ).await?;
             if let Some(first) = rows.iter().find(|parked| self.matches(parked)) {
                 return Ok(first.position >= row.position);
             }
@@ -165,8 +167,7 @@ impl Search<'_> {
         let Some(owner) = &batch.owner else { return Ok(None) };
         let id = owner.id;
         loop {
-            let rows = self.reader.parked(id, Some(pid), last, ROWS_PER_READ).await;
-            let rows = rows.map_err(crate::refuse::read)?;
+            let rows = self.store.parked(self.permit, id, Some(pid), last, ROWS_PER_READ).await?;
             let is_last = rows.len() < ROWS_PER_READ as usize;
             for row in rows {
                 if batch.is_full() {

@@ -46,6 +46,7 @@ pub(super) enum Input {
     Consume { connection: ConnectionId, wish: Consume, label: Arc<str>, reply: Opened },
     Subscribe { connection: ConnectionId, wish: Subscribe, reply: Opened },
     Leave { connection: ConnectionId, listener: ListenerId, reply: oneshot::Sender<()> },
+    Expel { connection: ConnectionId, listener: ListenerId, refusal: Refusal },
     Answers { connection: ConnectionId, answers: Vec<Answer> },
     Chain { connection: ConnectionId, work: Box<ChainWork>, reply: oneshot::Sender<Result<Chained, Refusal>> },
     Credit { connection: ConnectionId, listener: ListenerId, events: u32 },
@@ -152,6 +153,12 @@ impl Dispatcher {
         let (reply, answer) = oneshot::channel();
         self.tell(Input::Leave { connection, listener, reply }).await;
         answer.await.map_err(|_| Refusal::Stopping)
+    }
+
+    /// Ends a listener that is not allowed any more. Its peer is told why, and what it has not answered goes
+    /// to others.
+    pub(crate) async fn expel(&self, connection: ConnectionId, listener: ListenerId, refusal: Refusal) {
+        self.tell(Input::Expel { connection, listener, refusal }).await;
     }
 
     /// Passes on answers to deliveries.

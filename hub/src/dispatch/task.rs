@@ -281,6 +281,7 @@ impl DispatchTask {
                 let _asker_gone = reply.send(self.subscribe(connection, wish));
             }
             Input::Leave { connection, listener, reply } => self.leave(key(connection, listener), reply),
+            Input::Expel { connection, listener, refusal } => self.expel(key(connection, listener), refusal),
             Input::Answers { connection, answers } => self.answers(connection, answers),
             Input::Chain { connection, work, reply } => self.chain(connection, *work, reply),
             Input::Credit { connection, listener, events } => {
@@ -356,6 +357,16 @@ impl DispatchTask {
         let group = self.consumers.remove(&key).flatten();
         self.leaving.insert(key, reply);
         self.desk.leave(key, group, &mut self.effects);
+    }
+
+    /// Ends a listener that did not ask for it. One that has is left to that.
+    fn expel(&mut self, key: MemberKey, refusal: Refusal) {
+        if self.leaving.contains_key(&key) {
+            return;
+        }
+        let group = self.consumers.remove(&key).flatten();
+        self.desk.leave(key, group, &mut self.effects);
+        self.send(key.connection, Outgoing::Dropped { listener: key.listener, refusal });
     }
 
     fn done(&mut self, done: Done) {

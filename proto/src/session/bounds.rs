@@ -3,6 +3,7 @@
 //! Wishes above a limit that is only a wish (credit, page sizes, reasons) are cut, not refused.
 
 use super::Violation;
+use crate::access::GrantRequest;
 use crate::admin::AdminRequest;
 use crate::certs::CertsRequest;
 use crate::chain::{Chain, Effect};
@@ -10,8 +11,8 @@ use crate::event::NewEvent;
 use crate::filter::{NameFilter, Topic};
 use crate::limits::{
     CPIDS_PER_EVENT_MAX, CREDIT_EVENTS_MAX, EFFECTS_PER_CHAIN_MAX, EIDS_PER_EVENT_MAX, EVENTS_PER_APPEND_MAX,
-    METADATA_BYTES_MAX, METADATA_ENTRIES_MAX, NAMES_PER_FILTER_MAX, PAGE_EVENTS_MAX, REASON_CHARS_MAX,
-    REQUEST_CSR_BYTES_MAX, RETRY_AFTER_MS_MAX, SCHEDULES_PER_PAGE_MAX, WAIT_MS_MAX,
+    GRANTS_PER_PAGE_MAX, METADATA_BYTES_MAX, METADATA_ENTRIES_MAX, NAMES_PER_FILTER_MAX, PAGE_EVENTS_MAX,
+    REASON_CHARS_MAX, REQUEST_CSR_BYTES_MAX, RETRY_AFTER_MS_MAX, SCHEDULES_PER_PAGE_MAX, WAIT_MS_MAX,
 };
 use crate::message::{Answer, Offer, Request, Verdict};
 use crate::parked::{ParkedAct, ParkedRequest, ParkedSelection};
@@ -129,8 +130,17 @@ fn bound_admin(request: &mut AdminRequest) {
     match request {
         AdminRequest::Certs(CertsRequest::Revoke { reason, .. }) => cut(reason),
         AdminRequest::Audit(audit) => audit.limit = audit.limit.clamp(1, PAGE_EVENTS_MAX),
-        AdminRequest::Certs(CertsRequest::List { .. })
-        | AdminRequest::Grants(_)
+        AdminRequest::Grants(GrantRequest::List { limit, .. } | GrantRequest::Members { limit, .. }) => {
+            *limit = (*limit).clamp(1, GRANTS_PER_PAGE_MAX);
+        }
+        AdminRequest::Grants(
+            GrantRequest::Add(_)
+            | GrantRequest::Remove(_)
+            | GrantRequest::Check { .. }
+            | GrantRequest::Join { .. }
+            | GrantRequest::Quit { .. },
+        )
+        | AdminRequest::Certs(CertsRequest::List { .. })
         | AdminRequest::Tokens(_) => {}
     }
 }

@@ -1,0 +1,2 @@
+SELECT COUNT(*)
+FROM access_grant

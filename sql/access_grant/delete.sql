@@ -1,0 +1,2 @@
+DELETE FROM access_grant
+WHERE id = ?

@@ -1,0 +1,3 @@
+SELECT id, kind, subject, action, domain, name, expires, agent, created
+FROM access_grant
+WHERE id = ?

@@ -1,0 +1,2 @@
+INSERT INTO access_grant (kind, subject, action, domain, name, expires, agent, created)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)

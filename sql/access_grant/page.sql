@@ -1,0 +1,5 @@
+SELECT id, kind, subject, action, domain, name, expires, agent, created
+FROM access_grant
+WHERE id > ?
+ORDER BY id
+LIMIT ?

@@ -1,0 +1,2 @@
+DELETE FROM role_member
+WHERE role = ? AND service = ?

@@ -1,0 +1,3 @@
+SELECT role
+FROM role_member
+WHERE role = ? AND service = ?

@@ -1,0 +1,2 @@
+INSERT INTO role_member (role, service, agent, created)
+VALUES (?, ?, ?, ?)
