@@ -37,8 +37,8 @@ pub struct WaitingRow {
     pub row: i64,
     /// Bytes of its texts together.
     pub bytes: usize,
-    /// When it was inserted, by the database's clock or as the service says.
-    pub since: Timestamp,
+    /// When it was inserted, by the database's clock or as the service says. `None` if that is no time.
+    pub since: Option<Timestamp>,
 }
 
 /// What became of rows that were to be drained.
@@ -162,9 +162,8 @@ impl Outbox {
 }
 
 fn waiting(row: &Row) -> Result<WaitingRow, RowError> {
-    // A time that is none only makes the row look younger than it is.
-    let since = row.timestamp(1).unwrap_or_default();
-    Ok(WaitingRow { row: row.integer(0)?, bytes: row.small(2)?, since })
+    // Its time is only for people: a row is drained whatever a service has put there.
+    Ok(WaitingRow { row: row.integer(0)?, bytes: row.small(2)?, since: row.timestamp(1).ok() })
 }
 
 /// A row may hold anything, and a person must be able to see and discard it.

@@ -66,7 +66,7 @@ on_every_engine! {
         };
         service.hand_over(&[Handed::new("plain", "1"), full]).await;
         let waiting = log.database.outbox().waiting().await.unwrap();
-        assert!(waiting.iter().all(|row| row.since > Timestamp::default()), "{waiting:?}");
+        assert!(waiting.iter().all(|row| row.since > Some(Timestamp::default())), "{waiting:?}");
         assert_eq!(drain(&log).await, drained(2, 0, 0));
 
         let events = log.everything().await;
@@ -104,6 +104,17 @@ on_every_engine! {
             assert!(why.contains(reason), "{why:?} does not say {reason:?}");
             assert_eq!(when, at(0));
         }
+        log.close().await;
+    }
+
+    async fn a_row_whose_time_is_none_looks_neither_old_nor_young_and_is_drained(database: &TestDatabase) {
+        let log = Log::open(database).await;
+        let mut service = OutboxService::on(database).await;
+        service.hand_over(&[Handed::new("a", "p"), Handed::new("b", "p")]).await;
+        service.run(&format!("UPDATE event_outbox SET created = {} WHERE id = 'a'", i64::MAX)).await.unwrap();
+        let waiting = log.database.outbox().waiting().await.unwrap();
+        assert_eq!(waiting.iter().map(|row| row.since.is_some()).collect::<Vec<_>>(), [false, true]);
+        assert_eq!(drain(&log).await, drained(2, 0, 0));
         log.close().await;
     }
 

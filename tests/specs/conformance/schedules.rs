@@ -185,6 +185,21 @@ on_every_engine! {
         log.close().await;
     }
 
+    async fn a_schedule_whose_due_time_is_damaged_is_not_resumed_as_if_it_were_due(database: &TestDatabase) {
+        let log = Log::open(database).await;
+        log.writer.schedule(small("a", 5)).await.unwrap();
+        log.writer.pause(Which::Id(id("a")), at(1)).await.unwrap();
+        database.execute(&format!("UPDATE event_scheduled SET due = {} WHERE id = 'a'", i64::MAX)).await;
+        let refused = log.writer.resume(Which::Id(id("a"))).await;
+        assert!(
+            matches!(&refused, Err(WriteError::Refused(Refusal::Invalid { reason })) if reason.contains("due time")),
+            "{refused:?}"
+        );
+        assert_eq!(database.number("SELECT COUNT(*) FROM event_scheduled WHERE paused IS NOT NULL").await, 1);
+        assert_eq!(log.writer.cancel(Which::Id(id("a")), at(2)).await, Ok(Cancelled::Cancelled));
+        log.close().await;
+    }
+
     async fn what_the_engine_refuses_is_rolled_back_and_stays_pending(database: &TestDatabase) {
         let log = Log::open(database).await;
         log.writer.schedule(small("a", 5)).await.unwrap();
