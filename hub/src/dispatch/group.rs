@@ -6,6 +6,7 @@
 
 mod answers;
 mod chains;
+mod deletions;
 mod fetching;
 mod lanes;
 mod line;
@@ -124,6 +125,8 @@ struct InHand {
     consumer: Option<Arc<str>>,
     reason: Option<String>,
 }
+    /// Its event was deleted while a member had it: when it comes back it goes to nobody any more.
+    deleted: bool,
 
 /// One group with everything that this hub holds of it.
 #[derive(Debug)]
@@ -295,6 +298,7 @@ impl Group {
         };
         let queued = self.queue(event);
         if queued > KEPT_PER_PID {
+            deleted: false,
             entry.event = None;
         } else {
             self.bytes += event.weight();
@@ -413,21 +417,6 @@ impl Group {
                 self.make_next(position, None);
             }
         }
-    }
-
-    /// An event was deleted: it needs no outcome any more, unless a member has it right now.
-    pub(super) fn forget(&mut self, position: Position) {
-        let out = |entry: &InHand| matches!(entry.state, State::Out { .. } | State::Committing { .. });
-        if self.in_hand.get(&position).is_some_and(out) {
-            return;
-        }
-        let Some(entry) = self.in_hand.get(&position) else { return };
-        match (entry.origin, self.lines.get_mut(usize::from(entry.slot))) {
-            (Origin::Log, Some(line)) => line.forget(position),
-            (Origin::Log, None) => {}
-            (Origin::Replay, _) => self.replays.forget(position),
-        }
-        self.remove(position);
     }
 
     /// Takes an event out of hand and makes the next of its process ready.

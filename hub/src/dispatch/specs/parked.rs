@@ -264,6 +264,30 @@ fn a_deleted_event_is_not_replayed() {
 }
 
 #[test]
+fn an_event_that_is_deleted_while_a_member_has_it_is_neither_tried_again_nor_parked() {
+    let comes_back: [fn(&mut Scene); 5] = [
+        |scene| assert_eq!(scene.answer(1, 1, 1, fail()), Ended::Failed),
+        |scene| assert_eq!(scene.answer(1, 1, 1, park()), Ended::Failed),
+        |scene| assert_eq!(scene.answer(1, 1, 1, Verdict::Release), Ended::Released),
+        |scene| scene.desk.gone(ConnectionId(1)),
+        |scene| scene.now = scene.now.plus(Rules::default().deadline),
+    ];
+    for (how, comes_back) in comes_back.into_iter().enumerate() {
+        let mut scene = Scene::parking(ParkPolicy::Pid);
+        scene.join(1, 1);
+        scene.commit(&[(1, "a"), (2, "a")]);
+        assert_eq!(delivered(&scene.pump()), [(1, 1, 1)]);
+        scene.desk.deleted(&[Position(1)]);
+        comes_back(&mut scene);
+        scene.join(2, 10);
+        let (out, flushes) = scene.settle();
+        let out: Vec<_> = out.into_iter().map(|(_, position, attempt)| (position, attempt)).collect();
+        assert_eq!(out, [(2, 1)], "way {how}: it is in nobody's way");
+        assert!(flushes.iter().all(|flush| flush.retries.is_empty() && flush.runs.is_empty()), "way {how}");
+    }
+}
+
+#[test]
 fn a_discarded_event_is_counted_as_one_and_nothing_is_delivered() {
     let mut scene = Scene::with_first_parked(ParkPolicy::Event, &[(1, "a")]);
     scene.wish(1, &[(1, "a")], Act::Discard { reason: "a test".to_owned() }).unwrap();
