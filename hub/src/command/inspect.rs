@@ -32,7 +32,16 @@ impl Commands {
         Ok(Reply::Groups(self.with_pending(reports).await?))
     }
 
-    /// Adds what the groups have not read yet.
+    /// What is parked, the tables know: an event that is deleted leaves it past the dispatcher.
+    pub(super) async fn count_parked(&self, report: &mut GroupReport) -> Result<(), Refusal> {
+        let parked = self.reader.parked_count(&report.group, &report.domain).await;
+        if let Some(parked) = parked.map_err(crate::refuse::read)? {
+            report.parked = parked;
+        }
+        Ok(())
+    }
+
+    /// Adds what the groups have not read yet, and what only the tables count.
     async fn with_pending(&self, reports: Vec<(GroupReport, Position)>) -> Result<Vec<GroupReport>, Refusal> {
         let mut counted = Vec::with_capacity(reports.len());
         for (mut report, read_through) in reports {
@@ -42,6 +51,7 @@ impl Commands {
                 report.pending += unread.map_err(crate::refuse::read)?;
             }
             counted.push(report);
+            self.count_parked(&mut report).await?;
         }
         Ok(counted)
     }

@@ -55,6 +55,7 @@ impl Commands {
             let oldest = oldest.map_err(crate::refuse::read)?;
             let mut status = standing.status;
             status.report.pending += unread;
+            self.count_parked(&mut status.report).await?;
             status.oldest = oldest;
             statuses.push(status);
         }
