@@ -2,6 +2,7 @@
 
 pub(crate) mod event;
 pub(crate) mod group;
+pub(crate) mod outbox;
 pub(crate) mod parked;
 pub(crate) mod schedule;
 pub(crate) mod story;

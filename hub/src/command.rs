@@ -86,6 +86,7 @@ impl Commands {
             Request::Groups { after } => self.groups(after).await,
             Request::Group(name) => self.group(&name).await,
             Request::Story(id) => self.story(&id).await,
+            Request::Outbox(id) => self.handed_over(&id).await,
             Request::Wait(wait) => self.wait(wait).await,
             Request::Chain(chain) => self.chain(&caller, *chain).await.await,
             Request::Manage(command) => self.manage(&caller, command).await,

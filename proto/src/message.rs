@@ -15,7 +15,7 @@ use crate::number::{Attempt, ListenerId, Position, RequestId, Timestamp, Version
 use crate::parked::{ParkedReply, ParkedRequest};
 use crate::read::{Page, Query};
 use crate::refusal::Refusal;
-use crate::report::{EventStory, GroupReport};
+use crate::report::{EventStory, GroupReport, OutboxStory};
 use crate::schedule::{ScheduleReply, ScheduleRequest};
 
 /// The protocol version that this crate speaks.
@@ -121,6 +121,8 @@ pub enum Request {
     Schedule(ScheduleRequest),
     /// Lists parked events or takes them up again. Answered by [`Reply::Parked`].
     Parked(Box<ParkedRequest>),
+    /// Whether an event is in the outbox. Answered by [`Reply::Outbox`].
+    Outbox(EventId),
 }
 
 /// A wish to be told of the first event of a process that has one of some names.
@@ -359,6 +361,8 @@ pub enum Reply {
     Schedule(ScheduleReply),
     /// Parked events, or what was done about one.
     Parked(ParkedReply),
+    /// The first row of the outbox that has the event; `None` if none was found.
+    Outbox(Option<Box<OutboxStory>>),
 }
 
 /// Where an appended event is.

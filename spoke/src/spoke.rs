@@ -178,6 +178,7 @@ pub(crate) fn unexpected(reply: Reply) -> AskError {
         Reply::GroupStatus(_) => "GroupStatus",
         Reply::Schedule(_) => "Schedule",
         Reply::Parked(_) => "Parked",
+        Reply::Outbox(_) => "Outbox",
     };
     AskError::Refused(proto::Refusal::Invalid {
         reason: format!(

@@ -2,9 +2,10 @@
 //!
 //! The tables know what is settled, the dispatcher why the rest is not.
 
-use db::{Outcome, Settled, StoredStory};
+use db::{OutboxRow, Outcome, Settled, StoredStory};
+use proto::limits::REASON_CHARS_MAX;
 use proto::message::Reply;
-use proto::report::{DeliveryState, DeliveryStory, EventStory, GroupReport};
+use proto::report::{DeliveryState, DeliveryStory, EventStory, GroupReport, OutboxState, OutboxStory};
 use proto::{EventId, GroupName, Position, Refusal};
 
 use super::Commands;
@@ -50,14 +51,29 @@ impl Commands {
                 let unread = self.reader.count_published(&topic, read_through, report.head).await;
                 report.pending += unread.map_err(crate::refuse::read)?;
             }
-            counted.push(report);
             self.count_parked(&mut report).await?;
+            counted.push(report);
         }
         Ok(counted)
     }
 
     pub(super) async fn story(&self, id: &EventId) -> Result<Reply, Refusal> {
         Ok(Reply::Story(Box::new(self.story_of(id).await?)))
+    }
+
+    /// The row of the outbox that has the event `id`.
+    pub(super) async fn handed_over(&self, id: &EventId) -> Result<Reply, Refusal> {
+        let row = self.reader.handed_over(id).await.map_err(crate::refuse::read)?;
+        let story = |row: OutboxRow| {
+            let state = match row.failed {
+                None => OutboxState::Waiting,
+                Some((at, reason)) => {
+                    OutboxState::Failed { at, reason: reason.chars().take(REASON_CHARS_MAX).collect() }
+                }
+            };
+            Box::new(OutboxStory { row: row.row, since: row.created, state })
+        };
+        Ok(Reply::Outbox(row.map(story)))
     }
 
     /// What is known of the event `id`.

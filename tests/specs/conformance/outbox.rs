@@ -118,6 +118,26 @@ on_every_engine! {
         log.close().await;
     }
 
+    async fn an_event_is_found_in_the_outbox_by_its_id_with_what_is_wrong_with_it(database: &TestDatabase) {
+        let log = Log::open(database).await;
+        let found = |id| {
+            let reader = log.reader.clone();
+            async move { reader.handed_over(&name(id)).await.unwrap() }
+        };
+        assert_eq!(found("a").await, None, "the outbox is empty");
+        let mut service = OutboxService::on(database).await;
+        let bad = Handed { domain: String::new(), ..Handed::new("b", "p") };
+        service.hand_over(&[Handed::new("a", "p"), bad.clone(), bad, Handed::new("c", "p")]).await;
+        let rows = listed(&log, OutboxRows::All).await;
+        assert_eq!(found("c").await.as_ref(), Some(&rows[3]));
+        drain(&log).await;
+        assert_eq!(found("a").await, None);
+        let failed = found("b").await.unwrap();
+        assert_eq!(failed.row, rows[1].row, "the first of them");
+        assert!(failed.failed.unwrap().1.contains("the domain is empty"));
+        log.close().await;
+    }
+
     async fn a_failed_row_waits_again_when_told_so_and_is_gone_when_discarded(database: &TestDatabase) {
         let log = Log::open(database).await;
         let outbox = log.database.outbox();

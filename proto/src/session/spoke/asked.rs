@@ -363,6 +363,7 @@ fn fits(request: &Request, reply: &Reply) -> bool {
         Request::Story(_) => matches!(reply, Reply::Story(_)),
         Request::Wait(_) => matches!(reply, Reply::Waited(_)),
         Request::Parked(_) => matches!(reply, Reply::Parked(_)),
+        Request::Outbox(_) => matches!(reply, Reply::Outbox(_)),
         Request::Chain(chain) => fits_chain(chain.appends(), reply),
         Request::Manage(_) => matches!(reply, Reply::GroupStatus(_)),
         Request::Schedule(request) => match reply {
