@@ -49,6 +49,7 @@ pub(crate) use self::unparks::UnparkWish;
 use self::unparks::Unparks;
 pub(super) use self::watchdog::Stall;
 use super::connection::{ConnectionId, Rooms};
+use super::desk::Generation;
 use super::effect::Effect;
 use super::rules::Rules;
 
@@ -124,14 +125,15 @@ struct InHand {
     losses: u32,
     consumer: Option<Arc<str>>,
     reason: Option<String>,
-}
     /// Its event was deleted while a member had it: when it comes back it goes to nobody any more.
     deleted: bool,
+}
 
 /// One group with everything that this hub holds of it.
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(super) id: GroupId,
+    pub(super) generation: Generation,
     pub(super) name: GroupName,
     pub(super) topic: Topic,
     pub(super) order: Order,
@@ -198,7 +200,7 @@ impl Group {
     /// A group as it was left by the hub that had it before, or a new one.
     ///
     /// What people have not chosen for it is as `defaults` say.
-    pub(super) fn new(recovered: Recovered, defaults: Rules, now: Timestamp) -> Self {
+    pub(super) fn new(recovered: Recovered, generation: Generation, defaults: Rules, now: Timestamp) -> Self {
         let Recovered { group, mut runs, retries, pauses, replays, parked_pids, outs } = recovered;
         let settings = settings::settings(defaults, &group.settings, group.order);
         let mut lines: Vec<_> = group.slots.iter().map(Line::new).collect();
@@ -217,6 +219,7 @@ impl Group {
         let read_through = group.slots.iter().map(|slot| slot.cursor).min().unwrap_or(group.start_after);
         let mut group = Self {
             id: group.id,
+            generation,
             name: group.name,
             topic: group.topic,
             order: group.order,
@@ -295,10 +298,10 @@ impl Group {
             losses: remembered.as_ref().map_or(0, |retry| retry.losses),
             consumer: remembered.as_ref().map(|retry| Arc::clone(&retry.consumer)),
             reason: remembered.map(|retry| retry.reason),
+            deleted: false,
         };
         let queued = self.queue(event);
         if queued > KEPT_PER_PID {
-            deleted: false,
             entry.event = None;
         } else {
             self.bytes += event.weight();
