@@ -3,6 +3,7 @@
 pub(crate) mod event;
 pub(crate) mod grant;
 pub(crate) mod group;
+pub(crate) mod outbox;
 pub(crate) mod parked;
 pub(crate) mod schedule;
 pub(crate) mod story;

@@ -193,6 +193,7 @@ impl World {
             }
             Request::Groups { .. } | Request::Group(_) => Ok(Reply::Groups(Vec::new())),
             Request::Story(_) => Err(choices.refusal()),
+            Request::Outbox(_) => Ok(Reply::Outbox(None)),
             Request::Wait(_) => Ok(Reply::Waited(None)),
             Request::Chain(_) if choices.yes() => Ok(Reply::Chained(Chained::Stale)),
             Request::Chain(chain) => {

@@ -119,6 +119,7 @@ impl Commands {
             Request::Groups { after } => self.groups(&caller, after).await,
             Request::Group(name) => self.group(&caller, &name).await,
             Request::Story(id) => self.story(&caller, &id).await,
+            Request::Outbox(id) => self.handed_over(&caller, &id).await,
             Request::Wait(wait) => self.wait(&caller, wait).await,
             Request::Chain(chain) => self.chain(&caller, *chain).await.await,
             Request::Manage(command) => self.manage(&caller, command).await,

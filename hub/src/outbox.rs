@@ -102,7 +102,7 @@ impl OutboxTask {
             }
         };
         let now = self.clock.now();
-        let oldest = waiting.iter().map(|row| row.since).min();
+        let oldest = waiting.iter().filter_map(|row| row.since).min();
         self.metrics.set_outbox_waited(oldest.map_or(Duration::ZERO, |since| now.since(since)));
         let rows = waiting.len();
         if rows == 0 {

@@ -7,7 +7,9 @@
 use std::sync::Arc;
 
 use db::{Altered, Cancelled, Schedule, ScheduleWish, Scheduled, SeriesWish, StoredStory, Writer};
-use db::{Append, Due, Effects, Group, GroupChange, GroupId, Head, ParkedChangeRow, ParkedRow, Reader};
+use db::{
+    Append, Due, Effects, Group, GroupChange, GroupId, Head, OutboxRow, ParkedChangeRow, ParkedRow, Reader,
+};
 use proto::chain::Chained;
 use proto::group::{GroupStatus, MembersFate};
 use proto::message::{Answer, Appended, Consume, Link, Subscribe, Wait};
@@ -126,6 +128,19 @@ impl Store {
         self.reader.count_published(topic, after, until).await.map_err(refuse::read)
     }
 
+    /// Takes the count of parked events from the tables: one that is deleted leaves them past the dispatcher.
+    pub(crate) async fn count_parked(&self, _: &Permit, report: &mut GroupReport) -> Result<(), Refusal> {
+        let parked = self.reader.parked_count(&report.group, &report.domain).await;
+        if let Some(parked) = parked.map_err(refuse::read)? {
+            report.parked = parked;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn handed_over(&self, _: &Permit, id: &EventId) -> Result<Option<OutboxRow>, Refusal> {
+        self.reader.handed_over(id).await.map_err(refuse::read)
+    }
+
     pub(crate) async fn position_of(&self, _: &Permit, id: &EventId) -> Result<Option<Position>, Refusal> {
         self.reader.position_of(id).await.map_err(refuse::read)
     }
@@ -192,6 +207,7 @@ impl Store {
         let oldest = oldest(&self.reader, &standing, Effort::Whatever, now).await.map_err(refuse::read)?;
         let mut status = standing.status;
         status.report.pending += unread;
+        self.count_parked(permit, &mut status.report).await?;
         status.oldest = oldest;
         Ok(status)
     }

@@ -18,7 +18,7 @@ use crate::number::{Attempt, ListenerId, Position, RequestId, Timestamp, Version
 use crate::parked::{ParkedReply, ParkedRequest};
 use crate::read::{Page, Query};
 use crate::refusal::Refusal;
-use crate::report::{EventStory, GroupReport};
+use crate::report::{EventStory, GroupReport, OutboxStory};
 use crate::schedule::{ScheduleReply, ScheduleRequest};
 
 /// The protocol version that this crate speaks.
@@ -134,6 +134,8 @@ pub enum Request {
         /// A certificate signing request in DER; only its public key is used.
         csr: Vec<u8>,
     },
+    /// Whether an event is in the outbox. Answered by [`Reply::Outbox`].
+    Outbox(EventId),
 }
 
 /// A wish to be told of the first event of a process that has one of some names.
@@ -414,6 +416,8 @@ pub enum Reply {
     Admin(Box<AdminReply>),
     /// A further certificate.
     Renewed(Box<Enrolled>),
+    /// The first row of the outbox that has the event; `None` if none was found.
+    Outbox(Option<Box<OutboxStory>>),
 }
 
 /// Where an appended event is.

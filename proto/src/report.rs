@@ -145,3 +145,30 @@ pub enum DeliveryState {
         by: String,
     },
 }
+
+/// A row of the outbox: an event that a service has handed over and that is not in the log, or not by
+/// this row.
+#[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Serialize)]
+pub struct OutboxStory {
+    /// Its number.
+    pub row: i64,
+    /// When it was inserted, by the database's clock or as the service says.
+    pub since: Timestamp,
+    /// Where it stands.
+    pub state: OutboxState,
+}
+
+/// Where a row of the outbox stands.
+#[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum OutboxState {
+    /// A hub is to append it.
+    Waiting,
+    /// It could not be appended.
+    Failed {
+        /// When that was found out.
+        at: Timestamp,
+        /// Why.
+        reason: String,
+    },
+}

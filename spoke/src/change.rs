@@ -1,7 +1,7 @@
 //! Changing and examining what is stored: links, deletes, groups, the story of an event.
 
 use proto::message::{Link as LinkChange, Reply, Request};
-use proto::report::{EventStory, GroupReport};
+use proto::report::{EventStory, GroupReport, OutboxStory};
 use proto::{Domain, EventId, GroupName, Pid};
 
 use crate::error::RequestError;
@@ -63,6 +63,18 @@ impl Spoke {
     pub async fn story(&self, id: &EventId) -> Result<EventStory, RequestError> {
         match self.link.ask(Weight::Question, Request::Story(id.clone())).await? {
             Reply::Story(story) => Ok(*story),
+            reply => Err(unexpected(reply).into()),
+        }
+    }
+
+    /// Whether an event that a service has handed over is still in the outbox: the first row that has
+    /// it. A hub looks through the first 100,000 rows.
+    ///
+    /// # Errors
+    /// [`RequestError`]; asking again is safe.
+    pub async fn outbox(&self, id: &EventId) -> Result<Option<OutboxStory>, RequestError> {
+        match self.link.ask(Weight::Question, Request::Outbox(id.clone())).await? {
+            Reply::Outbox(row) => Ok(row.map(|row| *row)),
             reply => Err(unexpected(reply).into()),
         }
     }

@@ -116,7 +116,7 @@ pub use proto::group::{
 pub use proto::message::{Appended, Link, Stored, Welcome};
 pub use proto::parked::{ParkedChange, ParkedEvent, ParkedSelection, Unparked};
 pub use proto::read::{More, Window};
-pub use proto::report::{DeliveryState, DeliveryStory, EventStory, GroupReport};
+pub use proto::report::{DeliveryState, DeliveryStory, EventStory, GroupReport, OutboxState, OutboxStory};
 pub use proto::schedule::Which;
 pub use proto::{
     Attempt, Cpid, CronText, Data, Domain, Eid, Event, EventError, EventId, EventName, Expected, GroupName,

@@ -181,6 +181,7 @@ pub(crate) fn unexpected(reply: Reply) -> AskError {
         Reply::Parked(_) => "Parked",
         Reply::Admin(_) => "Admin",
         Reply::Renewed(_) => "Renewed",
+        Reply::Outbox(_) => "Outbox",
     };
     AskError::Refused(proto::Refusal::Invalid {
         reason: format!(

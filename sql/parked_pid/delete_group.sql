@@ -1,1 +1,1 @@
-DELETE FROM parked_pid WHERE group_id = ?
+DELETE FROM parked_pid WHERE group_id = ? AND pid <= ?

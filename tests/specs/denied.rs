@@ -71,6 +71,7 @@ fn need(request: &Request) -> Need {
         | Request::Groups { .. }
         | Request::Group(_)
         | Request::Story(_)
+        | Request::Outbox(_)
         | Request::Wait(_)
         | Request::Manage(_)
         | Request::Schedule(_)
@@ -240,6 +241,7 @@ fn requests() -> Vec<Request> {
         Request::Groups { after: None },
         Request::Group(group()),
         Request::Story(id()),
+        Request::Outbox(id()),
         Request::Wait(wait),
         Request::Chain(Box::new(chain(Vec::new()))),
         Request::Renew { csr: vec![1] },

@@ -158,13 +158,16 @@ on_every_engine! {
     }
 
     async fn a_person_sees_failed_rows_and_decides_what_becomes_of_them(database: &TestDatabase) {
-        let place = Place::on(database);
+        let place = &Place::on(database);
         let hub = place.hub(&["--outbox-poll", "off"]).await;
         let mut service = OutboxService::on(database).await;
         service.hand_over(&[bad("a\u{7}"), Handed::new("b", "p"), bad("c"), bad("d")]).await;
         let states = |rows: &[Value]| rows.iter().map(|row| text(row, "state").to_owned()).collect::<Vec<_>>();
         let listed = place.json(&["outbox", "ls", "--json"]).await;
         assert_eq!(states(&listed), ["waiting"; 4], "a hub that is told to leave the outbox alone does");
+        let why = |id| async move { place.json(&["why", id, "--json"]).await };
+        assert_eq!((text(&why("b").await[0], "state"), &why("b").await[0]["row"]), ("waiting", &listed[1]["row"]));
+        assert_eq!(place.run(&["why", "unknown"]).await.code, Some(1));
         hub.terminate().await;
 
         let hub = place.hub(&[]).await;
@@ -173,6 +176,11 @@ on_every_engine! {
         assert_eq!(states(&failed), ["failed"; 3]);
         assert!(text(&failed[0], "reason").contains("control character"), "{failed:?}");
         assert!(text(&failed[1], "reason").contains("the domain is empty"), "{failed:?}");
+        let refused = why("c").await;
+        assert_eq!((refused.len(), text(&refused[0], "state")), (1, "failed"));
+        assert!(text(&refused[0], "why").contains("the domain is empty"), "{refused:?}");
+        let stored = why("b").await;
+        assert_eq!((stored.len(), stored[0].get("row")), (1, None), "it is in the log and nowhere else");
         let table = place.done(&["outbox", "ls"]).await;
         assert!(table.contains("the domain is empty") && !table.contains('\u{7}'), "{table}");
 

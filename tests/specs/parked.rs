@@ -106,6 +106,23 @@ on_every_engine! {
         hub.stop().await;
     }
 
+    async fn a_parked_event_that_is_deleted_is_neither_listed_nor_counted(database: &TestDatabase) {
+        let mut hub = TestHub::start(database).await;
+        let shop = Shop::open(&hub).await;
+        shop.publish("b1", "bad").await;
+        shop.publish("b2", "bad").await;
+        shop.parked(2).await;
+        assert_eq!(shop.spoke.delete_event(&name("b1")).await.unwrap(), 1);
+        shop.parked(1).await;
+        let status = shop.spoke.group_statuses(Some(&name("shop"))).await.unwrap().remove(0);
+        assert_eq!(status.report.parked, 1, "groups show says what parked ls shows");
+        hub.restart().await;
+        shop.parked(1).await;
+        assert_eq!(shop.spoke.delete_eventlog(&order(), &name("bad")).await.unwrap(), 1);
+        shop.parked(0).await;
+        hub.stop().await;
+    }
+
     async fn what_is_being_replayed_when_the_hub_dies_is_delivered_after_it(database: &TestDatabase) {
         let mut hub = TestHub::start(database).await;
         let shop = Shop::open(&hub).await;

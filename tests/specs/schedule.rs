@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use eventflow_tests::events::{name, with_id};
 use eventflow_tests::process::Place;
-use eventflow_tests::{Engine, TestDatabase, TestHub, on_every_engine, within};
+use eventflow_tests::{TestDatabase, TestHub, on_every_engine, within};
 use futures::future::join;
 use proto::{Position, Refusal, Timestamp};
 use serde_json::Value;
@@ -14,10 +14,7 @@ use spoke::schedule::{
 use spoke::{Delivery, Event, Failure, Spoke, Stored};
 
 /// Rounds of a race.
-fn rounds(database: &TestDatabase) -> usize {
-    // A server takes a few milliseconds for each commit.
-    if database.engine() == Engine::Sqlite { 1_000 } else { 200 }
-}
+const ROUNDS: usize = 1_000;
 
 fn key(text: &str) -> ScheduleKey {
     name(text)
@@ -179,7 +176,7 @@ on_every_engine! {
         let hub = TestHub::start(database).await;
         let (spoke, other) = (hub.spoke("shop").await, hub.spoke("other").await);
         let (mut events, mut cancelled, mut replaced) = (0, 0, 0);
-        for round in 0..rounds(database) {
+        for round in 0..ROUNDS {
             let (first, second) = (format!("a{round}"), format!("b{round}"));
             let due = now().plus(Duration::from_millis(2));
             spoke.schedule(due, reminder(&first)).key(key("k")).await.unwrap();

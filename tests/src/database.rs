@@ -89,6 +89,14 @@ impl TestDatabase {
         database
     }
 
+    /// Its server's URL, without a database; `None` for a file.
+    pub(crate) fn server(&self) -> Option<&str> {
+        match &self.place {
+            Place::File { .. } => None,
+            Place::Server { server, .. } => Some(server),
+        }
+    }
+
     /// Runs statements past the hub's own code, to damage or to look.
     pub async fn execute(&self, statements: &str) {
         match &self.place {

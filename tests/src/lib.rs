@@ -13,6 +13,7 @@
     reason = "whatever goes wrong here ends the test that uses it"
 )]
 
+pub mod counted;
 pub mod cutter;
 pub mod database;
 pub mod engine;

@@ -35,7 +35,11 @@ impl Log {
 
     /// Opens `database` as the hub `hub`.
     pub async fn open_as(database: &TestDatabase, hub: &str) -> Self {
-        let database = database.open().await;
+        Self::over(database.open().await, hub).await
+    }
+
+    /// The same over a handle that is open.
+    pub async fn over(database: Database, hub: &str) -> Self {
         let stop = CancellationToken::new();
         let options = WriterOptions { hub: name::<HubId>(hub), stop: stop.clone() };
         let (writer, commits, tasks) = database.writer(options).await.unwrap();

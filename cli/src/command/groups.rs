@@ -1,6 +1,6 @@
 //! `groups`: how consumer groups stand, their settings, pauses and removal.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -150,19 +150,30 @@ async fn remove(args: RemoveArgs, place: &Place, output: &mut Output) -> Outcome
 
 /// Asks whoever is at the terminal.
 fn confirmed(group: &GroupName, domain: Option<&Domain>) -> Outcome<bool> {
-    let (mut input, mut output) = (std::io::stdin().lock(), std::io::stderr());
+    let (mut input, mut output) = (io::stdin().lock(), io::stderr());
     if !input.is_terminal() || !output.is_terminal() {
         return Err(Failure::usage(
             "nobody can be asked whether the group is to be removed; say --yes if it is",
         ));
     }
+    asked(group, domain, &mut input, &mut output).map_err(|error| Failure::failed(&error))
+}
+
+/// Asks whether the group is to be removed. Only a plain yes is one.
+fn asked(
+    group: &GroupName,
+    domain: Option<&Domain>,
+    input: &mut impl BufRead,
+    output: &mut impl Write,
+) -> io::Result<bool> {
     let of = domain.map(|domain| format!(" of {domain}")).unwrap_or_default();
     let question = format!(
         "Remove group {group}{of}? How far it is and what became of each event in it is lost. [y/N] "
     );
-    let asked = output.write_all(question.as_bytes()).and_then(|()| output.flush());
+    output.write_all(question.as_bytes())?;
+    output.flush()?;
     let mut answer = String::new();
-    asked.and_then(|()| input.read_line(&mut answer)).map_err(|error| Failure::failed(&error))?;
+    input.read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
@@ -244,6 +255,27 @@ mod tests {
         assert_eq!(set(&["--ordered", "--unordered"]), None);
         assert_eq!(set(&["--park", "nothing"]), None);
         assert!(set(&["--park", "pid"]).is_some());
+    }
+
+    #[test]
+    fn a_group_is_removed_on_a_plain_yes_only_and_the_question_says_what_is_lost() {
+        let (audit, order) = (GroupName::parse("audit").unwrap(), Domain::parse("order").unwrap());
+        for (answer, is_yes) in [
+            ("y\n", true),
+            ("Y\n", true),
+            (" yes \n", true),
+            ("\n", false),
+            ("", false),
+            ("n\n", false),
+            ("yes please\n", false),
+            ("no\ny\n", false),
+        ] {
+            let mut said = Vec::new();
+            let found = asked(&audit, Some(&order), &mut answer.as_bytes(), &mut said).unwrap();
+            assert_eq!(found, is_yes, "{answer:?}");
+            let said = String::from_utf8(said).unwrap();
+            assert!(said.contains("group audit of order") && said.contains("is lost"), "{said}");
+        }
     }
 
     #[test]

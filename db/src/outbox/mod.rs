@@ -26,7 +26,7 @@ pub const OUTBOX_ROWS_MAX: u32 = 500;
 pub const OUTBOX_ROW_BYTES_MAX: usize = FRAME_BYTES_MAX;
 
 const WAITING: Statement = Statement::same(include_str!("../../../sql/event_outbox/waiting.sql"));
-const PAGE: Statement = Statement::same(include_str!("../../../sql/event_outbox/page.sql"));
+pub(crate) const PAGE: Statement = Statement::same(include_str!("../../../sql/event_outbox/page.sql"));
 static RETRY: Template = Template::same(&[include_str!("../../../sql/event_outbox/retry.sql")]);
 static DISCARD: Template = Template::same(&[include_str!("../../../sql/event_outbox/discard.sql")]);
 
@@ -37,8 +37,8 @@ pub struct WaitingRow {
     pub row: i64,
     /// Bytes of its texts together.
     pub bytes: usize,
-    /// When it was inserted, by the database's clock or as the service says.
-    pub since: Timestamp,
+    /// When it was inserted, by the database's clock or as the service says. `None` if that is no time.
+    pub since: Option<Timestamp>,
 }
 
 /// What became of rows that were to be drained.
@@ -162,13 +162,12 @@ impl Outbox {
 }
 
 fn waiting(row: &Row) -> Result<WaitingRow, RowError> {
-    // A time that is none only makes the row look younger than it is.
-    let since = row.timestamp(1).unwrap_or_default();
-    Ok(WaitingRow { row: row.integer(0)?, bytes: row.small(2)?, since })
+    // Its time is only for people: a row is drained whatever a service has put there.
+    Ok(WaitingRow { row: row.integer(0)?, bytes: row.small(2)?, since: row.timestamp(1).ok() })
 }
 
 /// A row may hold anything, and a person must be able to see and discard it.
-fn listed(row: &Row) -> Result<OutboxRow, RowError> {
+pub(crate) fn listed(row: &Row) -> Result<OutboxRow, RowError> {
     let text = |column| row.text(column).unwrap_or_else(|_| "(not UTF-8)".to_owned());
     let failed = row.integer_or_null(7)?.map(|at| Timestamp::from_millis(at).unwrap_or_default());
     let reason = row.text_or_null(8)?.unwrap_or_default();

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use proto::limits::PAGE_EVENTS_MAX;
-use proto::{EventName, GroupName, NameFilter};
+use proto::{Domain, EventName, GroupName, NameFilter};
 
 use super::{ReadError, Reader};
 use crate::row::{Row, RowError};
@@ -13,6 +13,7 @@ use crate::write::groups::group;
 use crate::write::manage::{GroupPause, pause};
 
 const PAGE: Statement = Statement::same(include_str!("../../../sql/consumer_group/page.sql"));
+const PARKED: Statement = Statement::same(include_str!("../../../sql/consumer_group/parked.sql"));
 const PAUSES: Statement = Statement::same(include_str!("../../../sql/group_pause/list.sql"));
 const SLOTS: Statement = Statement::same(include_str!("../../../sql/consumer_slot/of_groups.sql"));
 
@@ -39,6 +40,17 @@ impl Reader {
             group.slots = slots.remove(&group.id).unwrap_or_default();
         }
         Ok(groups)
+    }
+
+    /// How many events a group has parked; `None` if there is no such group.
+    ///
+    /// # Errors
+    /// [`ReadError`]; nothing is lost by asking again.
+    pub async fn parked_count(&self, name: &GroupName, domain: &Domain) -> Result<Option<u64>, ReadError> {
+        let rows =
+            self.pools.rows(&PARKED, &[Value::Text(name.as_str()), Value::Text(domain.as_str())]).await?;
+        let count = |row: &Row| row.integer_or_null(0)?.map(|_| row.number(0)).transpose();
+        Ok(rows.first().map(count).transpose()?.flatten())
     }
 
     /// What of a group is paused, the whole of it first; no more than

@@ -11,6 +11,7 @@ mod groups;
 mod links;
 mod matching;
 mod names;
+mod outbox;
 mod page;
 mod parked;
 mod schedules;

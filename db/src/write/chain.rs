@@ -272,40 +272,22 @@ async fn decide(
 
 #[cfg(test)]
 mod cost;
+#[cfg(test)]
+mod example;
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use proto::Timestamp;
 
-    use proto::{Attempt, Timestamp};
-
+    use super::example::example;
     use super::*;
     use crate::write::group::GroupId;
-    use crate::write::settlement::{Aside, Outcome, Run, SlotMove};
+    use crate::write::settlement::SlotMove;
 
     fn chain(group: u32, slot: u16, epoch: u64, position: u64, cursor: u64) -> Chain {
-        let at = Timestamp::default();
-        let run = Run {
-            slot,
-            first: Position(position),
-            last: Position(position),
-            events: 1,
-            consumer: Arc::from("billing/1"),
-            attempts: Attempt(1),
-            consumed_hub: at,
-            consumed_spoke: at,
-            settled: at,
-            outcome: Outcome::Success,
-        };
-        let settlement = Settlements {
-            group: GroupId(group),
-            runs: vec![run],
-            retries: Vec::new(),
-            moves: vec![SlotMove { slot, epoch, cursor: Position(cursor) }],
-            aside: Aside::default(),
-        };
-        let append = Append::new(Vec::new(), Vec::new(), at, Vec::new());
-        Chain { effects: Effects::new(append), settlement, recorded: false }
+        let moved = SlotMove { slot, epoch, cursor: Position(cursor) };
+        let append = Append::new(Vec::new(), Vec::new(), Timestamp::default(), Vec::new());
+        example(GroupId(group), Position(position), moved, append)
     }
 
     #[test]

@@ -29,6 +29,10 @@ use crate::write::writer::{Answer, Command};
 /// How long a change is tried.
 const CHANGE_WITHIN: Duration = Duration::from_secs(30);
 
+/// How often a change may find rows other than it has read them. They are locked by then, so that more
+/// than a few times mean that something changes the tables past eventflow.
+const LOOKS_MAX: u32 = 100;
+
 /// How long one try may take: an eventlog with many events takes a while to empty.
 const TRY_WITHIN: Duration = Duration::from_secs(25);
 
@@ -201,7 +205,7 @@ impl Task {
     pub(crate) async fn make<C: Change>(&mut self, change: &C) -> Result<C::Done, Undone> {
         let deadline = Instant::now() + CHANGE_WITHIN;
         let mut tries = Tries::default();
-        let mut now = None;
+        let (mut now, mut looks) = (None, 0);
         loop {
             let error = match self.try_alone(change, &mut now).await {
                 Ok(done) => return Ok(done),
@@ -211,7 +215,15 @@ impl Task {
                     return Err(Undone::Refused(refusal));
                 }
                 Err(Trouble::Fenced(_) | Trouble::ChainsFenced(_)) => return Err(Undone::Fenced),
-                Err(Trouble::HeadMoved) => continue,
+                Err(Trouble::HeadMoved) if looks < LOOKS_MAX => {
+                    looks += 1;
+                    continue;
+                }
+                Err(Trouble::HeadMoved) => {
+                    let reason = format!("rows were not as they had just been read, {looks} times in a row");
+                    warn!(reason, "a change was given up; see who else changes eventflow's tables");
+                    return Err(Undone::Engine(Failure::Contention, reason));
+                }
                 Err(Trouble::Engine(error)) => error,
             };
             let failure = classify(&error);

@@ -12,6 +12,7 @@ use crate::write::group::{Group, GroupId, GroupWish, Slot};
 use crate::write::log::{Trouble, headless};
 use crate::write::manage::settings;
 use crate::write::session::Session;
+use crate::write::settle::DELETE_RETRIES;
 
 const FIND: Statement = Statement::same(include_str!("../../../sql/consumer_group/find.sql"));
 const LIST: Statement = Statement::same(include_str!("../../../sql/consumer_group/list.sql"));
@@ -21,7 +22,12 @@ const INSERT: Statement = Statement::same(include_str!("../../../sql/consumer_gr
 const LIST_SLOTS: Statement = Statement::same(include_str!("../../../sql/consumer_slot/list.sql"));
 const TAKE: Statement = Statement::same(include_str!("../../../sql/consumer_slot/take.sql"));
 const TAKE_OTHERS: Statement = Statement::same(include_str!("../../../sql/consumer_slot/take_others.sql"));
+const DELETED_RETRIES: Statement = Statement::same(include_str!("../../../sql/event_retry/deleted.sql"));
 static INSERT_SLOTS: Template = Template::same(&[include_str!("../../../sql/consumer_slot/insert.sql")]);
+
+/// Failures of deleted events that are cleaned away when a group is taken. What is beyond it stays until
+/// the group is taken again, and is in nobody's way.
+const DELETED_RETRIES_MAX: i64 = 1_000;
 
 impl Session {
     /// The group that is wished for, made if it is new, with all of its slots in the hands of `hub`.
@@ -57,9 +63,19 @@ impl Session {
                 let mut group = group(row).map_err(sqlx::Error::from)?;
                 self.execute(&TAKE, &[Value::Text(hub), Value::Integer(i64::from(group.id.0))]).await?;
                 group.slots = self.slots(group.id).await?;
+                self.drop_retries_of_deleted(group.id).await?;
                 groups.push(group);
             }
         }
+    }
+
+    /// A failure may be recorded after its event was deleted: the hub hears of that a moment later.
+    async fn drop_retries_of_deleted(&mut self, group: GroupId) -> Result<(), sqlx::Error> {
+        let group = Value::Integer(i64::from(group.0));
+        let rows = self.rows(&DELETED_RETRIES, &[group, Value::Integer(DELETED_RETRIES_MAX)]).await?;
+        let left = rows.iter().map(|row| Ok([Value::number(row.position(0)?.0)]));
+        let left: Vec<_> = left.collect::<Result<_, RowError>>()?;
+        self.execute_rows(&DELETE_RETRIES, &[group], &left, &[]).await.map(drop)
     }
 
     async fn make_group(&mut self, wish: &GroupWish, hub: &str, now: Timestamp) -> Result<Group, Trouble> {

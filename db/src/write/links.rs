@@ -1,11 +1,13 @@
 //! Changes links of events, and empties events.
 
+use std::collections::BTreeMap;
+
 use proto::limits::{CPIDS_PER_EVENT_MAX, EIDS_PER_EVENT_MAX};
 use proto::message::Link;
-use proto::{EventId, Position, Refusal};
+use proto::{Domain, EventId, Pid, Position, Refusal, slot};
 use sqlx::Error;
 
-use crate::statement::{Statement, Template, Value};
+use crate::statement::{Statement, TEMPLATE_ROWS_MAX, Template, Value};
 use crate::write::change::Moment;
 use crate::write::decide::Eventlog;
 use crate::write::log::Trouble;
@@ -14,6 +16,8 @@ use crate::write::session::{INSERT_CPIDS, INSERT_EIDS, Session};
 const MARK_LINKED: Statement = Statement::same(include_str!("../../../sql/event/mark_linked.sql"));
 const FIND_POSITION: Statement = Statement::same(include_str!("../../../sql/event/find_position.sql"));
 const LIST_VERSIONS: Statement = Statement::same(include_str!("../../../sql/event/list_versions.sql"));
+static OF_POSITIONS: Template = Template::same(&[include_str!("../../../sql/event_parked/of_positions.sql")]);
+const UNPARK: Statement = Statement::same(include_str!("../../../sql/consumer_slot/unpark.sql"));
 static EMPTY: Template = Template::same(&[include_str!("../../../sql/event/empty.sql")]);
 
 /// Statements on one kind of link.
@@ -170,6 +174,7 @@ impl Session {
             // Somebody else emptied one between reading and writing: look again.
             return Err(Trouble::HeadMoved);
         }
+        self.count_out_parked(&full).await?;
         for template in &BELONGINGS {
             self.execute_rows(template, &[], &full, &[]).await?;
         }
@@ -178,6 +183,28 @@ impl Session {
             deleted.is_none_or(|deleted| moment.in_doubt && deleted == moment.at.millis())
         };
         Ok(events.iter().filter(|(_, deleted)| ours(deleted)).map(|(position, _)| *position).collect())
+    }
+}
+
+impl Session {
+    /// Events that are about to be emptied do not count as parked any more in any group.
+    async fn count_out_parked(&mut self, positions: &[[Value<'static>; 1]]) -> Result<(), Error> {
+        let mut counts: BTreeMap<(i64, u16), i64> = BTreeMap::new();
+        for part in positions.chunks(TEMPLATE_ROWS_MAX) {
+            let (statement, size) = OF_POSITIONS.for_at_least(part.len());
+            let mut values = part.as_flattened().to_vec();
+            values.resize(size, Value::Null);
+            for row in self.rows(&statement, &values).await? {
+                let (domain, pid) = (row.name(1, Domain::parse)?, row.name(2, Pid::parse)?);
+                *counts.entry((row.integer(0)?, slot(&domain, &pid))).or_default() += 1;
+            }
+        }
+        for ((group, slot), count) in counts {
+            let count = Value::Integer(count);
+            let values = [count, count, Value::Integer(group), Value::Integer(i64::from(slot))];
+            self.execute(&UNPARK, &values).await?;
+        }
+        Ok(())
     }
 }
 

@@ -29,8 +29,6 @@ const LIST_PAUSES: Statement = Statement::same(include_str!("../../../sql/group_
 const INSERT_PAUSE: Statement = Statement::same(include_str!("../../../sql/group_pause/insert.sql"));
 const DELETE_PAUSE: Statement = Statement::same(include_str!("../../../sql/group_pause/delete.sql"));
 const DELETE_PAUSES: Statement = Statement::same(include_str!("../../../sql/group_pause/delete_group.sql"));
-const DELETE_PARKED_PIDS: Statement =
-    Statement::same(include_str!("../../../sql/parked_pid/delete_group.sql"));
 const INSERT_REMOVED: Statement = Statement::same(include_str!("../../../sql/group_removed/insert.sql"));
 const PENDING: Statement = Statement::same(include_str!("../../../sql/group_removed/pending.sql"));
 const SWEPT: Statement = Statement::same(include_str!("../../../sql/group_removed/sweep.sql"));
@@ -58,6 +56,12 @@ const RECORDED: [(Statement, Statement); 4] = [
         Statement::same(include_str!("../../../sql/event_unparked/delete_group.sql")),
     ),
 ];
+
+/// The same of the processes that it has parked as a whole, whose rows are in the order of their pids.
+const PARKED_PIDS: (Statement, Statement) = (
+    Statement::same(include_str!("../../../sql/parked_pid/group_bound.sql")),
+    Statement::same(include_str!("../../../sql/parked_pid/delete_group.sql")),
+);
 
 /// A change of the groups of one name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -262,7 +266,7 @@ impl Session {
             Value::Text(agent),
         ];
         self.execute(&INSERT_REMOVED, &values).await?;
-        for statement in [&DELETE, &DELETE_SLOTS, &DELETE_SETTINGS, &DELETE_PAUSES, &DELETE_PARKED_PIDS] {
+        for statement in [&DELETE, &DELETE_SLOTS, &DELETE_SETTINGS, &DELETE_PAUSES] {
             self.execute(statement, &[id]).await?;
         }
         Ok(format!("group {} of {} removed", group.name, group.topic.domain))
@@ -279,6 +283,13 @@ impl Session {
                 self.execute(delete, &[id, Value::Integer(bound)]).await?;
                 return Ok(Swept::More);
             }
+        }
+        let (bound, delete) = &PARKED_PIDS;
+        let rows = self.rows(bound, &[id]).await?;
+        let bound = rows.first().map(|row| row.text_or_null(0)).transpose();
+        if let Some(bound) = bound.map_err(sqlx::Error::from)?.flatten() {
+            self.execute(delete, &[id, Value::Text(&bound)]).await?;
+            return Ok(Swept::More);
         }
         self.execute(&SWEPT, &[Value::Integer(now.millis()), id]).await?;
         Ok(Swept::More)

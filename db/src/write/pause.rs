@@ -1,7 +1,7 @@
 //! Pauses schedules and resumes them, with the same care as cancelling.
 
 use proto::schedule::{Standing, occurrence_id};
-use proto::{EventId, Timestamp};
+use proto::{EventId, Refusal, Timestamp};
 
 use crate::schedule::{Due, Which};
 use crate::statement::{Statement, Value};
@@ -86,7 +86,7 @@ impl Session {
                 (id, occurrence.map_or(known.due, |occurrence| occurrence.due))
             }
         };
-        let at = Timestamp::from_millis(due).unwrap_or_default();
+        let at = Timestamp::from_millis(due).map_err(|error| damaged(&id, &error.to_string()))?;
         Ok(Altered { standing: Standing::Pending { due: at }, pending: Some(Due { at, id }) })
     }
 }
@@ -98,6 +98,14 @@ fn ids(known: &Known) -> Vec<EventId> {
         ids.push(occurrence_id(&known.id, at));
     }
     ids
+}
+
+/// A due time that is none would stand for another one: nothing is resumed, and the row stays as it is.
+fn damaged(id: &EventId, reason: &str) -> Trouble {
+    let reason = format!(
+        "schedule {id} has a due time that somebody has changed past eventflow: {reason}; cancel it and schedule it anew"
+    );
+    Trouble::Unfit(0, Refusal::Invalid { reason })
 }
 
 /// It was read as alive under the same lock; if it is not any more, look again.

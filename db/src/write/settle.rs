@@ -26,7 +26,8 @@ static INSERT: Template = Template::passing(
 );
 static FIND: Template = Template::same(&[include_str!("../../../sql/event_published/find.sql")]);
 static REPLACE_RETRIES: Template = Template::same(&[include_str!("../../../sql/event_retry/replace.sql")]);
-static DELETE_RETRIES: Template = Template::same(&[include_str!("../../../sql/event_retry/delete.sql")]);
+pub(crate) static DELETE_RETRIES: Template =
+    Template::same(&[include_str!("../../../sql/event_retry/delete.sql")]);
 static REPLACE_PARKED: Template = Template::same(&[include_str!("../../../sql/event_parked/replace.sql")]);
 static REPLACE_PARKED_PIDS: Template = Template::same(&[include_str!("../../../sql/parked_pid/replace.sql")]);
 static SETTLE_REPLAYED: Template = Template::same(&[include_str!("../../../sql/event_unparked/settle.sql")]);

@@ -2,11 +2,12 @@
 //!
 //! The tables know what is settled, the dispatcher why the rest is not.
 
-use db::{Outcome, Settled, StoredStory};
+use db::{OutboxRow, Outcome, Settled, StoredStory};
 use proto::access::Action;
+use proto::limits::REASON_CHARS_MAX;
 use proto::message::Reply;
-use proto::report::{DeliveryState, DeliveryStory, EventStory, GroupReport};
-use proto::{EventId, GroupName, Position, Refusal};
+use proto::report::{DeliveryState, DeliveryStory, EventStory, GroupReport, OutboxState, OutboxStory};
+use proto::{Domain, EventId, GroupName, Position, Refusal};
 
 use super::{Caller, Commands};
 use crate::access::{Permit, Target};
@@ -40,7 +41,7 @@ impl Commands {
         Ok(Reply::Groups(self.with_pending(&permit, reports).await?))
     }
 
-    /// Adds what the groups have not read yet.
+    /// Adds what the groups have not read yet, and what only the tables count.
     async fn with_pending(
         &self,
         permit: &Permit,
@@ -53,6 +54,7 @@ impl Commands {
                 report.pending +=
                     self.store.count_published(permit, &topic, read_through, report.head).await?;
             }
+            self.store.count_parked(permit, &mut report).await?;
             counted.push(report);
         }
         Ok(counted)
@@ -61,6 +63,30 @@ impl Commands {
     pub(super) async fn story(&self, caller: &Caller, id: &EventId) -> Result<Reply, Refusal> {
         let permit = self.permit_event(caller, Action::Read, id).await?;
         Ok(Reply::Story(Box::new(self.story_of(&permit, id).await?)))
+    }
+
+    /// The row of the outbox that has the event `id`.
+    pub(super) async fn handed_over(&self, caller: &Caller, id: &EventId) -> Result<Reply, Refusal> {
+        let reach = self.reach(caller, Action::Read);
+        let everything = reach.everything();
+        let may_all = everything.is_some();
+        let permit = everything.map_or_else(|| reach.permit(Target::Something), Ok)?;
+        let row = self.store.handed_over(&permit, id).await?;
+        // A row that names no domain that could be one is shown to those only who may read all.
+        let in_reach = |row: &OutboxRow| {
+            may_all || Domain::parse(&row.domain).is_ok_and(|domain| reach.covers(Target::Domain(&domain)))
+        };
+        let row = row.filter(in_reach);
+        let story = |row: OutboxRow| {
+            let state = match row.failed {
+                None => OutboxState::Waiting,
+                Some((at, reason)) => {
+                    OutboxState::Failed { at, reason: reason.chars().take(REASON_CHARS_MAX).collect() }
+                }
+            };
+            Box::new(OutboxStory { row: row.row, since: row.created, state })
+        };
+        Ok(Reply::Outbox(row.map(story)))
     }
 
     /// What is known of the event `id`.

@@ -4,9 +4,11 @@
 //! [`super::task`] feeds it and carries out what it asks. It never waits, so a test can drive it
 //! through any order of events.
 
+mod generation;
 mod manage;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use proto::message::{Answer, Scope};
 use proto::report::{DeliveryStory, GroupReport};
 use proto::{Attempt, Domain, Event, GroupName, ListenerId, Position, Refusal, Timestamp, Topic};
 
+pub(super) use self::generation::Generation;
 use super::connection::{ConnectionId, Rooms};
 use super::effect::{Effect, LoadFor};
 use super::feed::{Feed, Pace};
@@ -39,6 +42,8 @@ pub(crate) struct Desk {
     feeds: BTreeMap<MemberKey, Feed>,
     orphans: Orphans,
     expired: Timestamp,
+    /// That of the group that was added last.
+    generation: Generation,
     /// Set when the hub stops: nothing more goes out.
     closing: bool,
 }
@@ -54,6 +59,7 @@ impl Desk {
             feeds: BTreeMap::new(),
             orphans: Orphans::default(),
             expired: now,
+            generation: Generation::default(),
             closing: false,
         }
     }
@@ -109,7 +115,10 @@ impl Desk {
     /// Adds a group that this hub now has; one that is here already is left as it is.
     pub(super) fn add_group(&mut self, recovered: Recovered, now: Timestamp) {
         let rules = self.rules;
-        self.groups.entry(recovered.group.id).or_insert_with(|| Group::new(recovered, rules, now));
+        if let Entry::Vacant(place) = self.groups.entry(recovered.group.id) {
+            self.generation = self.generation.next();
+            place.insert(Group::new(recovered, self.generation, rules, now));
+        }
     }
 
     /// The hub before this one died: nothing goes out of a group before that is noted.

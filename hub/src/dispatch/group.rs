@@ -6,6 +6,7 @@
 
 mod answers;
 mod chains;
+mod deletions;
 mod fetching;
 mod lanes;
 mod line;
@@ -48,6 +49,7 @@ pub(crate) use self::unparks::UnparkWish;
 use self::unparks::Unparks;
 pub(super) use self::watchdog::Stall;
 use super::connection::{ConnectionId, Rooms};
+use super::desk::Generation;
 use super::effect::Effect;
 use super::rules::Rules;
 
@@ -123,12 +125,15 @@ struct InHand {
     losses: u32,
     consumer: Option<Arc<str>>,
     reason: Option<String>,
+    /// Its event was deleted while a member had it: when it comes back it goes to nobody any more.
+    deleted: bool,
 }
 
 /// One group with everything that this hub holds of it.
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(super) id: GroupId,
+    pub(super) generation: Generation,
     pub(super) name: GroupName,
     pub(super) topic: Topic,
     pub(super) order: Order,
@@ -195,7 +200,7 @@ impl Group {
     /// A group as it was left by the hub that had it before, or a new one.
     ///
     /// What people have not chosen for it is as `defaults` say.
-    pub(super) fn new(recovered: Recovered, defaults: Rules, now: Timestamp) -> Self {
+    pub(super) fn new(recovered: Recovered, generation: Generation, defaults: Rules, now: Timestamp) -> Self {
         let Recovered { group, mut runs, retries, pauses, replays, parked_pids, outs } = recovered;
         let settings = settings::settings(defaults, &group.settings, group.order);
         let mut lines: Vec<_> = group.slots.iter().map(Line::new).collect();
@@ -214,6 +219,7 @@ impl Group {
         let read_through = group.slots.iter().map(|slot| slot.cursor).min().unwrap_or(group.start_after);
         let mut group = Self {
             id: group.id,
+            generation,
             name: group.name,
             topic: group.topic,
             order: group.order,
@@ -292,6 +298,7 @@ impl Group {
             losses: remembered.as_ref().map_or(0, |retry| retry.losses),
             consumer: remembered.as_ref().map(|retry| Arc::clone(&retry.consumer)),
             reason: remembered.map(|retry| retry.reason),
+            deleted: false,
         };
         let overtakes = self.overtakes(event);
         let queued = if overtakes { KEPT_PER_PID } else { self.queue(event) };
@@ -424,22 +431,6 @@ impl Group {
                 self.make_next(position, None);
             }
         }
-    }
-
-    /// An event was deleted: it needs no outcome any more, unless a member has it right now.
-    pub(super) fn forget(&mut self, position: Position) {
-        self.parked.forget(position);
-        let out = |entry: &InHand| matches!(entry.state, State::Out { .. } | State::Committing { .. });
-        if self.in_hand.get(&position).is_some_and(out) {
-            return;
-        }
-        let Some(entry) = self.in_hand.get(&position) else { return };
-        match (entry.origin, self.lines.get_mut(usize::from(entry.slot))) {
-            (Origin::Log, Some(line)) => line.forget(position),
-            (Origin::Log, None) => {}
-            (Origin::Replay, _) => self.replays.forget(position),
-        }
-        self.remove(position);
     }
 
     /// Takes an event out of hand and makes the next of its process ready.

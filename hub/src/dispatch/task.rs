@@ -27,7 +27,7 @@ use self::gauges::{Age, Gauges};
 use self::manage::{Changes, ReadAt};
 use self::unpark::Asked;
 use super::connection::ConnectionId;
-use super::desk::{Desk, key};
+use super::desk::{Desk, Generation, key};
 use super::effect::{Effect, Hands, LoadFor};
 use super::feed::Feed;
 use super::group::{Caution, Ended, MemberKey, Recovered, Stall};
@@ -58,6 +58,7 @@ enum Done {
     },
     Settled {
         group: GroupId,
+        generation: Option<Generation>,
         outcome: Result<(), WriteError>,
     },
     Orphans,
@@ -376,8 +377,7 @@ impl DispatchTask {
                 self.desk.loaded(reader, after, &page, now, &mut self.effects);
             }
             Done::Fetched { group, position, events } => self.desk.fetched(group, position, &events),
-            Done::Settled { group, outcome: Ok(()) } => self.desk.flushed(group, &mut self.effects),
-            Done::Settled { group, outcome: Err(error) } => self.lost(group, &error),
+            Done::Settled { group, generation, outcome } => self.settled(group, generation, outcome),
             Done::Orphans => self.desk.orphans_flushed(),
             Done::Chained(settled) => self.chained(*settled),
             Done::Unparked(done) => self.unparked(done),
@@ -387,6 +387,15 @@ impl DispatchTask {
             Done::Group { read, member, wish, label, reply, group } => {
                 self.group_ready(read, member, *wish, label, reply, *group);
             }
+        }
+    }
+
+    /// Outcomes were recorded, or not: those of a group that was given up are nobody's by now.
+    fn settled(&mut self, group: GroupId, generation: Option<Generation>, outcome: Result<(), WriteError>) {
+        match outcome {
+            Ok(()) => self.desk.flushed_in(group, generation, &mut self.effects),
+            Err(error) if self.desk.generation(group) == generation => self.lost(group, &error),
+            Err(_) => {}
         }
     }
 
@@ -457,10 +466,10 @@ impl Hands for DispatchTask {
 
     fn settle(&mut self, settlements: Settlements) {
         self.metrics.settled(&settlements);
-        let log = self.log.clone();
+        let (log, group) = (self.log.clone(), settlements.group);
+        let generation = self.desk.generation(group);
         self.work.push(Box::pin(async move {
-            let group = settlements.group;
-            Done::Settled { group, outcome: log.settle(settlements).await }
+            Done::Settled { group, generation, outcome: log.settle(settlements).await }
         }));
     }
 

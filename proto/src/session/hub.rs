@@ -421,6 +421,7 @@ impl HubSession {
             | Request::Groups { .. }
             | Request::Group(_)
             | Request::Story(_)
+            | Request::Outbox(_)
             | Request::Manage(_)
             | Request::Parked(_)
             | Request::Admin(_)

@@ -13,7 +13,9 @@ use eventflow_proto::message::{
 use eventflow_proto::parked::{ParkedAct, ParkedReply, ParkedRequest, UnparkMode, Unparked};
 use eventflow_proto::read::{More, Page, Query, Window};
 use eventflow_proto::recurrence::{DoubledTime, Misfire, Rule, SkippedTime};
-use eventflow_proto::report::{DeliveryState, DeliveryStory, EventStory, GroupReport};
+use eventflow_proto::report::{
+    DeliveryState, DeliveryStory, EventStory, GroupReport, OutboxState, OutboxStory,
+};
 use eventflow_proto::schedule::Which;
 use eventflow_proto::{
     Attempt, Cpid, Data, Domain, Eid, Event, EventId, EventName, Expectation, Expected, GroupName, HubId,
@@ -77,6 +79,7 @@ pub(crate) fn enums() -> Vec<(&'static str, Refuses)> {
         ("More", refuses::<More>),
         ("Refusal", refuses::<Refusal>),
         ("DeliveryState", refuses::<DeliveryState>),
+        ("OutboxState", refuses::<OutboxState>),
         ("EnrolReply", refuses::<EnrolReply>),
         ("Effect", refuses::<Effect>),
         ("Which", refuses::<Which>),
@@ -174,6 +177,7 @@ fn requests() -> Vec<Golden> {
         golden("Request/Parked", Request::Parked(Box::new(parked::history()))),
         golden("Request/Admin", Request::Admin(Box::new(AdminRequest::Audit(admin::audit())))),
         golden("Request/Renew", Request::Renew { csr: vec![0x30, 0] }),
+        golden("Request/Outbox", Request::Outbox(id())),
     ]
 }
 
@@ -280,6 +284,7 @@ fn replies() -> Vec<Golden> {
         golden("Reply/Parked", Reply::Parked(parked::page())),
         golden("Reply/Admin", Reply::Admin(Box::new(AdminReply::Audit(admin::lines())))),
         golden("Reply/Renewed", Reply::Renewed(Box::new(enrolled()))),
+        golden("Reply/Outbox", Reply::Outbox(Some(Box::new(handed_over())))),
         golden("Stored/Now", Stored::Now),
         golden("Stored/Before", Stored::Before),
         golden("Page/Events", events),
@@ -325,6 +330,8 @@ fn reports() -> Vec<Golden> {
         golden("DeliveryState/BeforeStart", DeliveryState::BeforeStart),
         golden("DeliveryState/Ready", DeliveryState::Ready),
         golden("DeliveryState/Paused", DeliveryState::Paused { since, by: "eventflow-cli/1".into() }),
+        golden("OutboxState/Waiting", OutboxState::Waiting),
+        golden("OutboxState/Failed", handed_over().state),
     ]
 }
 
@@ -411,6 +418,11 @@ fn story() -> EventStory {
         orphan: false,
         deliveries: vec![delivery],
     }
+}
+
+fn handed_over() -> OutboxStory {
+    let state = OutboxState::Failed { at: time(9), reason: "the domain is empty".into() };
+    OutboxStory { row: 17, since: time(8), state }
 }
 
 fn metadata() -> Metadata {

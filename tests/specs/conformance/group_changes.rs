@@ -160,6 +160,7 @@ on_every_engine! {
                 format!("event_published (group_id, first_position, last_position, slot, events, hub, consumer, attempts, consumed_hub, consumed_spoke) {many} SELECT {id}, i, i, 1, 1, 'h', 'c', 1, 1, 1 FROM r"),
                 format!("event_retry (group_id, position, attempts, retry_at, reason, consumer) {many} SELECT {id}, i, 1, 1, 'r', 'c' FROM r WHERE i <= 10"),
                 format!("event_parked (group_id, position, attempts, reason, consumer, parked) {many} SELECT {id}, i, 1, 'r', 'c', 1 FROM r WHERE i <= 10"),
+                format!("parked_pid (group_id, pid) {many} SELECT {id}, CONCAT('p', i) FROM r WHERE i <= 2000"),
             ] {
                 database.execute(&format!("INSERT INTO {insert}")).await;
             }
@@ -168,12 +169,14 @@ on_every_engine! {
         assert_eq!(log.writer.sweep_groups().await.unwrap(), Swept::More);
         let left = format!("SELECT COUNT(*) FROM event_published WHERE group_id = {group}");
         assert_eq!(database.number(&left).await, 1_500, "a page is 1,000 rows");
+        let pids = format!("SELECT COUNT(*) FROM parked_pid WHERE group_id = {group}");
+        assert_eq!(database.number(&pids).await, 2_000, "however many there are, the removal does not wait for them");
         log.close().await;
 
         let log = Log::open(database).await;
         let sweep = async { while log.writer.sweep_groups().await.unwrap() == Swept::More {} };
         within("the sweep", sweep).await;
-        for table in ["event_published", "event_retry", "event_parked", "consumer_slot"] {
+        for table in ["event_published", "event_retry", "event_parked", "parked_pid", "consumer_slot"] {
             let count = |id| format!("SELECT COUNT(*) FROM {table} WHERE group_id = {id}");
             assert_eq!(database.number(&count(group)).await, 0, "{table}");
             assert!(database.number(&count(other)).await > 0, "{table} of another group");

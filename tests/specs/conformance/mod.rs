@@ -12,6 +12,7 @@ mod faults;
 mod group_changes;
 mod groups;
 mod hubs;
+mod idle;
 mod journal;
 mod links;
 mod matching;

@@ -66,7 +66,7 @@ on_every_engine! {
         };
         service.hand_over(&[Handed::new("plain", "1"), full]).await;
         let waiting = log.database.outbox().waiting().await.unwrap();
-        assert!(waiting.iter().all(|row| row.since > Timestamp::default()), "{waiting:?}");
+        assert!(waiting.iter().all(|row| row.since > Some(Timestamp::default())), "{waiting:?}");
         assert_eq!(drain(&log).await, drained(2, 0, 0));
 
         let events = log.everything().await;
@@ -104,6 +104,37 @@ on_every_engine! {
             assert!(why.contains(reason), "{why:?} does not say {reason:?}");
             assert_eq!(when, at(0));
         }
+        log.close().await;
+    }
+
+    async fn a_row_whose_time_is_none_looks_neither_old_nor_young_and_is_drained(database: &TestDatabase) {
+        let log = Log::open(database).await;
+        let mut service = OutboxService::on(database).await;
+        service.hand_over(&[Handed::new("a", "p"), Handed::new("b", "p")]).await;
+        service.run(&format!("UPDATE event_outbox SET created = {} WHERE id = 'a'", i64::MAX)).await.unwrap();
+        let waiting = log.database.outbox().waiting().await.unwrap();
+        assert_eq!(waiting.iter().map(|row| row.since.is_some()).collect::<Vec<_>>(), [false, true]);
+        assert_eq!(drain(&log).await, drained(2, 0, 0));
+        log.close().await;
+    }
+
+    async fn an_event_is_found_in_the_outbox_by_its_id_with_what_is_wrong_with_it(database: &TestDatabase) {
+        let log = Log::open(database).await;
+        let found = |id| {
+            let reader = log.reader.clone();
+            async move { reader.handed_over(&name(id)).await.unwrap() }
+        };
+        assert_eq!(found("a").await, None, "the outbox is empty");
+        let mut service = OutboxService::on(database).await;
+        let bad = Handed { domain: String::new(), ..Handed::new("b", "p") };
+        service.hand_over(&[Handed::new("a", "p"), bad.clone(), bad, Handed::new("c", "p")]).await;
+        let rows = listed(&log, OutboxRows::All).await;
+        assert_eq!(found("c").await.as_ref(), Some(&rows[3]));
+        drain(&log).await;
+        assert_eq!(found("a").await, None);
+        let failed = found("b").await.unwrap();
+        assert_eq!(failed.row, rows[1].row, "the first of them");
+        assert!(failed.failed.unwrap().1.contains("the domain is empty"));
         log.close().await;
     }
 

@@ -217,6 +217,35 @@ on_every_engine! {
         scene.log.close().await;
     }
 
+    async fn what_is_deleted_does_not_count_as_parked(database: &TestDatabase) {
+        let scene = Scene::new(database, ParkPolicy::Event).await;
+        let other = scene.log.writer.group(wish("other", Start::Beginning)).await.unwrap();
+        scene.log.writer.settle(settlements(&other, scene.slot, 5, vec![parked(scene.slot, 2)])).await.unwrap();
+        let counted = |group: &'static str| {
+            let reader = scene.log.reader.clone();
+            async move { reader.parked_count(&name(group), &name("order")).await.unwrap() }
+        };
+        assert_eq!((counted("audit").await, counted("other").await, counted("none").await), (Some(5), Some(1), None));
+        scene.log.writer.delete_event(id("e2")).await.unwrap();
+        assert_eq!((counted("audit").await, counted("other").await), (Some(4), Some(0)));
+        scene.replay(&[3], 100).await;
+        scene.log.writer.delete_eventlog(name("order"), name("a")).await.unwrap();
+        assert_eq!((counted("audit").await, scene.listed().await), (Some(0), vec![]));
+        scene.log.close().await;
+    }
+
+    async fn a_failure_that_is_recorded_after_its_event_was_deleted_goes_when_the_group_is_taken(database: &TestDatabase) {
+        let scene = Scene::new(database, ParkPolicy::Event).await;
+        scene.log.writer.delete_event(id("e2")).await.unwrap();
+        let mut flush = scene.settle(Vec::new());
+        flush.retries = vec![retry(2, 1), retry(3, 1)];
+        scene.log.writer.settle(flush).await.unwrap();
+        scene.log.writer.take_groups().await.unwrap();
+        let left = scene.log.reader.retries(scene.group.id, Position(0), 10).await.unwrap();
+        assert_eq!(left.iter().map(|retry| retry.position).collect::<Vec<_>>(), [Position(3)]);
+        scene.log.close().await;
+    }
+
     async fn losses_and_what_is_out_are_kept_for_the_next_hub(database: &TestDatabase) {
         let scene = Scene::new(database, ParkPolicy::Event).await;
         let outs = |positions: &[u64]| positions.iter().copied().map(Position).collect::<Vec<_>>();

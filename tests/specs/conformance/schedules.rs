@@ -4,7 +4,7 @@ use db::{Cancelled, Due, ScheduleState, ScheduleWish, Scheduled, Which, WriteErr
 use eventflow_tests::events::{
     at, event, happened, id, name, shop, with_cpids, with_data, with_eids, with_id,
 };
-use eventflow_tests::{Log, TestDatabase, on_every_engine};
+use eventflow_tests::{Engine, Log, TestDatabase, on_every_engine, within};
 use futures::future::join_all;
 use proto::message::Stored;
 use proto::{Domain, EventId, NewEvent, Position, Refusal, ScheduleKey, Version};
@@ -182,6 +182,40 @@ on_every_engine! {
         assert_eq!(fire(&log, &["a", "b", "c", "d"]).await, [0, 1, 0, 2]);
         assert_eq!(database.number("SELECT COUNT(*) FROM event_scheduled WHERE failed IS NOT NULL").await, 2);
         assert_eq!(fire(&log, &["a", "c"]).await, [0, 0]);
+        log.close().await;
+    }
+
+    async fn a_schedule_whose_due_time_is_damaged_is_not_resumed_as_if_it_were_due(database: &TestDatabase) {
+        let log = Log::open(database).await;
+        log.writer.schedule(small("a", 5)).await.unwrap();
+        log.writer.pause(Which::Id(id("a")), at(1)).await.unwrap();
+        database.execute(&format!("UPDATE event_scheduled SET due = {} WHERE id = 'a'", i64::MAX)).await;
+        let refused = log.writer.resume(Which::Id(id("a"))).await;
+        assert!(
+            matches!(&refused, Err(WriteError::Refused(Refusal::Invalid { reason })) if reason.contains("due time")),
+            "{refused:?}"
+        );
+        assert_eq!(database.number("SELECT COUNT(*) FROM event_scheduled WHERE paused IS NOT NULL").await, 1);
+        assert_eq!(log.writer.cancel(Which::Id(id("a")), at(2)).await, Ok(Cancelled::Cancelled));
+        log.close().await;
+    }
+
+    async fn nothing_is_fired_or_cancelled_whose_row_does_not_say_so(database: &TestDatabase) {
+        let log = Log::open(database).await;
+        log.writer.schedule(small("a", 5)).await.unwrap();
+        // A server has no trigger that keeps a row as it is without an error.
+        if database.engine() != Engine::Sqlite {
+            return log.close().await;
+        }
+        let stubborn = "CREATE TRIGGER stubborn BEFORE UPDATE ON event_scheduled BEGIN SELECT RAISE(IGNORE); END";
+        database.execute(stubborn).await;
+        let fired = within("an answer", log.writer.fire(vec![id("a")], at(9))).await;
+        assert!(matches!(fired, Err(WriteError::Unavailable { .. })), "{fired:?}");
+        let cancelled = within("an answer", log.writer.cancel(Which::Id(id("a")), at(9))).await;
+        assert!(matches!(cancelled, Err(WriteError::Unavailable { .. })), "{cancelled:?}");
+        assert_eq!((log.head().await, state(&log, "a").await), (Position(0), ScheduleState::Pending));
+        database.execute("DROP TRIGGER stubborn").await;
+        assert_eq!(fire(&log, &["a"]).await, [1]);
         log.close().await;
     }
 

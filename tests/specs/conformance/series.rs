@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use db::{Cancelled, Due, ScheduleState, ScheduleWish, SeriesWish, Which};
+use db::{Cancelled, Due, ScheduleState, ScheduleWish, SeriesWish, Which, WriteError};
 use eventflow_tests::events::{id, name, shop, with_id};
 use eventflow_tests::{Log, TestDatabase, on_every_engine, within};
 use futures::future::{join, join_all};
@@ -92,6 +92,20 @@ on_every_engine! {
         }
         let events = log.everything().await;
         assert_eq!(events[0].id, occurrence_id(&id("s0"), expected[0]));
+        log.close().await;
+    }
+
+    async fn a_series_whose_occurrence_somebody_has_deleted_holds_up_nobody(database: &TestDatabase) {
+        let log = Log::open(database).await;
+        let start = time("2026-01-01T00:00:00Z");
+        log.writer.schedule_series(wish("s", hourly(Misfire::Skip), start)).await.unwrap();
+        database.execute("DELETE FROM event_scheduled WHERE series = 's'").await;
+        let paused = within("an answer", log.writer.pause(Which::Id(id("s")), start)).await;
+        assert!(matches!(paused, Err(WriteError::Unavailable { .. })), "{paused:?}");
+        let cancelled = within("an answer", log.writer.cancel(Which::Id(id("s")), start)).await;
+        assert!(matches!(cancelled, Err(WriteError::Unavailable { .. })), "{cancelled:?}");
+        log.writer.schedule(small("a", 5)).await.unwrap();
+        assert_eq!(log.writer.fire(vec![id("a")], start).await.unwrap()[0].position(), Some(Position(1)));
         log.close().await;
     }
 

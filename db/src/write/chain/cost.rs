@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use proto::{
-    Attempt, Domain, EventId, EventName, GroupName, NameFilter, NewEvent, Order, Pid, Position, Start,
-    Timestamp, Topic,
+    Domain, EventId, EventName, GroupName, NameFilter, NewEvent, Order, Pid, Position, Start, Timestamp,
+    Topic,
 };
 use tokio::sync::{Semaphore, oneshot};
 
+use super::example::example;
 use super::*;
 use crate::database::Database;
 use crate::url::DatabaseUrl;
 use crate::write::batch::Batch;
 use crate::write::group::{Group, GroupWish};
 use crate::write::log::Care;
-use crate::write::settlement::{Aside, Outcome, Run, SlotMove};
+use crate::write::settlement::SlotMove;
 use crate::write::writer::Command;
 
 fn event(id: &str, pid: &str) -> NewEvent {
@@ -29,24 +30,8 @@ fn append(ids: impl Iterator<Item = String>) -> Append {
 
 fn chain(group: &Group, parent: u64) -> Chain {
     let slot = proto::slot(&group.topic.domain, &Pid::parse(&format!("p{parent}")).unwrap());
-    let at = Timestamp::default();
-    let run = Run {
-        slot,
-        first: Position(parent),
-        last: Position(parent),
-        events: 1,
-        consumer: Arc::from("billing/1"),
-        attempts: Attempt(1),
-        consumed_hub: at,
-        consumed_spoke: at,
-        settled: at,
-        outcome: Outcome::Success,
-    };
-    let moves = vec![SlotMove { slot, epoch: 1, cursor: Position(0) }];
-    let settlement =
-        Settlements { group: group.id, runs: vec![run], retries: Vec::new(), moves, aside: Aside::default() };
-    let effects = Effects::new(append([format!("c{parent}")].into_iter()));
-    Chain { effects, settlement, recorded: false }
+    let moved = SlotMove { slot, epoch: 1, cursor: Position(0) };
+    example(group.id, Position(parent), moved, append([format!("c{parent}")].into_iter()))
 }
 
 async fn permit() -> tokio::sync::OwnedSemaphorePermit {

@@ -109,7 +109,7 @@ impl Group {
     }
 
     pub(super) fn release(&mut self, position: Position) {
-        if self.stray_back(position, None) {
+        if self.is_gone(position) || self.stray_back(position, None) {
             return;
         }
         if self.may_go(position, None) {
@@ -132,6 +132,9 @@ impl Group {
         after: Option<Duration>,
         now: Timestamp,
     ) -> Ended {
+        if self.is_gone(position) {
+            return Ended::Failed;
+        }
         let Some(entry) = self.in_hand.get_mut(&position) else { return Ended::Stale };
         entry.failures += 1;
         if let State::Out { member, .. } = entry.state {

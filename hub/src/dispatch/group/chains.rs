@@ -122,6 +122,7 @@ impl Group {
                 Ended::Succeeded
             }
             Committed::Refused(reason) => self.failed(position, reason, None, now),
+            Committed::PutOff(_) if self.is_gone(position) => Ended::Released,
             Committed::PutOff(reason) => {
                 if let Some(entry) = self.in_hand.get_mut(&position) {
                     entry.reason = Some(reason);

@@ -97,6 +97,9 @@ impl Group {
 
     /// Parks an event, with its process if that is the group's policy and there is room for another.
     pub(super) fn give_up(&mut self, position: Position, reason: String, now: Timestamp) -> Ended {
+        if self.is_gone(position) {
+            return Ended::Failed;
+        }
         if self.order == Order::ByPid && self.rules.park == ParkPolicy::Pid {
             let Some(entry) = self.in_hand.get(&position) else { return Ended::Stale };
             let is_new = !self.parked.from.contains_key(&entry.pid);

@@ -91,6 +91,7 @@ impl Group {
                 losses: remembered.as_ref().map_or(0, |retry| retry.losses),
                 consumer: remembered.as_ref().map(|retry| Arc::clone(&retry.consumer)),
                 reason: remembered.map(|retry| retry.reason),
+                deleted: false,
             };
             self.in_hand.insert(replay.position, entry);
             self.line_up(&replay.pid, replay.position);

@@ -212,6 +212,9 @@ impl Group {
 
     /// A member was lost with this event.
     pub(super) fn lose(&mut self, position: Position) {
+        if self.is_gone(position) {
+            return;
+        }
         let Some(entry) = self.in_hand.get_mut(&position) else { return };
         entry.losses = entry.losses.saturating_add(1);
         if entry.losses < SUSPECT_FROM {

@@ -135,6 +135,29 @@ fn a_pause_outlives_a_restart_and_a_deleted_event_is_not_held() {
 }
 
 #[test]
+fn a_flush_of_a_group_that_was_given_up_is_not_taken_for_one_of_the_group_that_came_back() {
+    let mut scene = Scene::new(Order::ByPid);
+    let answered = |scene: &mut Scene, position| {
+        scene.join(1, 10);
+        scene.commit(&[(position, "a")]);
+        scene.pump();
+        scene.answer(1, position, 1, Verdict::Ack);
+        assert_eq!(settlements(scene.wait(Duration::from_millis(20))).len(), 1);
+        scene.desk.generation(GROUP)
+    };
+    let before = answered(&mut scene, 1);
+    scene.desk.drop_group(GROUP);
+    scene.desk.add_group(recovered(1, Order::ByPid), scene.now);
+    let now = answered(&mut scene, 2);
+    let mut effects = Vec::new();
+    scene.desk.leave(member(1), Some(GROUP), &mut effects);
+    scene.desk.flushed_in(GROUP, before, &mut effects);
+    assert!(effects.is_empty(), "what the member has answered is not recorded yet: {effects:?}");
+    scene.desk.flushed_in(GROUP, now, &mut effects);
+    assert!(matches!(effects[..], [Effect::Left { .. }]), "{effects:?}");
+}
+
+#[test]
 fn a_long_paused_process_of_an_unordered_group_is_read_again_a_page_at_a_time() {
     let mut scene = Scene::new(Order::None);
     scene.join(1, 100);

@@ -35,6 +35,17 @@ impl Scene {
         Self { desk, now, effects: Vec::new() }
     }
 
+    /// The same with these events and one member, who has had the first of them parked.
+    fn with_first_parked(policy: ParkPolicy, events: &[(u64, &str)]) -> Self {
+        let mut scene = Self::parking(policy);
+        scene.join(1, 10);
+        scene.commit(events);
+        scene.pump();
+        assert_eq!(scene.answer(1, 1, 1, park()), Ended::Parked);
+        scene.settle();
+        scene
+    }
+
     /// Everything that can happen, with all outcomes recorded and all data read at once.
     fn settle(&mut self) -> (Vec<(u64, u64, u32)>, Vec<Settlements>) {
         let (mut out, mut flushes, mut quiet) = (Vec::new(), Vec::new(), 0);
@@ -77,12 +88,17 @@ impl Scene {
         self.desk.wish_unpark(GROUP, UnparkWish { ticket, events, act, agent: "ops/1".to_owned() })
     }
 
-    /// Replays `events`, which the tables have parked; `pids` is what they say of the processes.
-    fn replay(&mut self, events: &[(u64, &str)], pids: &[(&str, Option<u64>)]) {
+    /// Wishes to replay `events`; the tables are at it then.
+    fn begin_replay(&mut self, events: &[(u64, &str)]) {
         self.wish(1, events, Act::Replay).unwrap();
         let begun = self.wait(Duration::from_millis(20));
         let is_begun = begun.iter().any(|effect| matches!(effect, Effect::Unpark { ticket: 1, .. }));
         assert!(is_begun, "{begun:?}");
+    }
+
+    /// Replays `events`, which the tables have parked; `pids` is what they say of the processes.
+    fn replay(&mut self, events: &[(u64, &str)], pids: &[(&str, Option<u64>)]) {
+        self.begin_replay(events);
         self.desk.unparked(GROUP, 1, Some(&replayed(events, pids)), self.now);
     }
 }
@@ -158,12 +174,7 @@ fn replays_of_one_process_come_in_the_order_of_the_log_whatever_order_they_were_
 
 #[test]
 fn a_replayed_event_goes_before_one_that_was_out_when_it_was_asked_for_and_failed() {
-    let mut scene = Scene::parking(ParkPolicy::Event);
-    scene.join(1, 10);
-    scene.commit(&[(1, "a"), (2, "a"), (3, "a")]);
-    scene.pump();
-    scene.answer(1, 1, 1, park());
-    scene.settle();
+    let mut scene = Scene::with_first_parked(ParkPolicy::Event, &[(1, "a"), (2, "a"), (3, "a")]);
     scene.answer(1, 2, 1, park());
     scene.settle();
     scene.replay(&[(1, "a"), (2, "a")], &[("a", None)]);
@@ -188,8 +199,7 @@ fn failures_of_a_replayed_event_are_counted_anew_and_it_may_be_parked_again() {
     assert_eq!(scene.later(Duration::from_secs(1)), [(1, 1, 2)]);
     scene.answer(1, 1, 2, fail());
     scene.settle();
-    scene.wish(1, &[(1, "a")], Act::Replay).unwrap();
-    scene.wait(Duration::from_millis(20));
+    scene.begin_replay(&[(1, "a")]);
     let taken = Replay { attempts: Attempt(2), ..replay(1, "a") };
     scene.desk.unparked(GROUP, 1, Some(&Unparked { taken: vec![taken], pids: Vec::new() }), scene.now);
     assert_eq!(scene.settle().0, [(1, 1, 3)]);
@@ -203,12 +213,7 @@ fn failures_of_a_replayed_event_are_counted_anew_and_it_may_be_parked_again() {
 
 #[test]
 fn an_event_that_waits_for_its_next_try_waits_on_behind_a_replayed_one() {
-    let mut scene = Scene::parking(ParkPolicy::Event);
-    scene.join(1, 10);
-    scene.commit(&[(1, "a"), (2, "a")]);
-    scene.pump();
-    scene.answer(1, 1, 1, park());
-    scene.settle();
+    let mut scene = Scene::with_first_parked(ParkPolicy::Event, &[(1, "a"), (2, "a")]);
     scene.answer(1, 2, 1, Verdict::Fail { reason: "later".to_owned(), after_ms: Some(60_000) });
     scene.settle();
     scene.replay(&[(1, "a")], &[("a", None)]);
@@ -298,13 +303,32 @@ fn a_deleted_event_is_not_replayed() {
 }
 
 #[test]
+fn an_event_that_is_deleted_while_a_member_has_it_is_neither_tried_again_nor_parked() {
+    let comes_back: [fn(&mut Scene); 5] = [
+        |scene| assert_eq!(scene.answer(1, 1, 1, fail()), Ended::Failed),
+        |scene| assert_eq!(scene.answer(1, 1, 1, park()), Ended::Failed),
+        |scene| assert_eq!(scene.answer(1, 1, 1, Verdict::Release), Ended::Released),
+        |scene| scene.desk.gone(ConnectionId(1)),
+        |scene| scene.now = scene.now.plus(Rules::default().deadline),
+    ];
+    for (how, comes_back) in comes_back.into_iter().enumerate() {
+        let mut scene = Scene::parking(ParkPolicy::Pid);
+        scene.join(1, 1);
+        scene.commit(&[(1, "a"), (2, "a")]);
+        assert_eq!(delivered(&scene.pump()), [(1, 1, 1)]);
+        scene.desk.deleted(&[Position(1)]);
+        comes_back(&mut scene);
+        scene.join(2, 10);
+        let (out, flushes) = scene.settle();
+        let out: Vec<_> = out.into_iter().map(|(_, position, attempt)| (position, attempt)).collect();
+        assert_eq!(out, [(2, 1)], "way {how}: it is in nobody's way");
+        assert!(flushes.iter().all(|flush| flush.retries.is_empty() && flush.runs.is_empty()), "way {how}");
+    }
+}
+
+#[test]
 fn a_discarded_event_is_counted_as_one_and_nothing_is_delivered() {
-    let mut scene = Scene::parking(ParkPolicy::Event);
-    scene.join(1, 10);
-    scene.commit(&[(1, "a")]);
-    scene.pump();
-    scene.answer(1, 1, 1, park());
-    scene.settle();
+    let mut scene = Scene::with_first_parked(ParkPolicy::Event, &[(1, "a")]);
     scene.wish(1, &[(1, "a")], Act::Discard { reason: "a test".to_owned() }).unwrap();
     let begun = scene.wait(Duration::from_millis(20));
     assert!(matches!(&begun[..], [Effect::Unpark { unpark, .. }] if unpark.moves.len() == 1));
@@ -340,14 +364,8 @@ fn a_process_is_parked_with_its_event_and_others_go_on() {
 
 #[test]
 fn a_replayed_process_comes_in_order_and_what_is_new_queues_behind_it() {
-    let mut scene = Scene::parking(ParkPolicy::Pid);
-    scene.join(1, 10);
-    scene.commit(&[(1, "a"), (2, "a")]);
-    scene.pump();
-    scene.answer(1, 1, 1, park());
-    scene.settle();
-    scene.wish(1, &[(1, "a"), (2, "a")], Act::Replay).unwrap();
-    assert!(scene.pump().iter().any(|effect| matches!(effect, Effect::Unpark { .. })));
+    let mut scene = Scene::with_first_parked(ParkPolicy::Pid, &[(1, "a"), (2, "a")]);
+    scene.begin_replay(&[(1, "a"), (2, "a")]);
     // It comes while the tables are at it: it is neither parked nor delivered.
     scene.commit(&[(3, "a")]);
     let (out, flushes) = scene.settle();
@@ -362,12 +380,7 @@ fn a_replayed_process_comes_in_order_and_what_is_new_queues_behind_it() {
 
 #[test]
 fn of_a_process_that_is_replayed_in_parts_only_that_part_is_delivered() {
-    let mut scene = Scene::parking(ParkPolicy::Pid);
-    scene.join(1, 10);
-    scene.commit(&[(1, "a"), (2, "a"), (3, "a")]);
-    scene.pump();
-    scene.answer(1, 1, 1, park());
-    scene.settle();
+    let mut scene = Scene::with_first_parked(ParkPolicy::Pid, &[(1, "a"), (2, "a"), (3, "a")]);
     scene.replay(&[(1, "a"), (2, "a")], &[("a", Some(3))]);
     scene.commit(&[(4, "a")]);
     let (out, flushes) = scene.settle();
@@ -383,12 +396,7 @@ fn of_a_process_that_is_replayed_in_parts_only_that_part_is_delivered() {
 
 #[test]
 fn a_replayed_process_whose_event_fails_again_is_parked_from_there_on() {
-    let mut scene = Scene::parking(ParkPolicy::Pid);
-    scene.join(1, 10);
-    scene.commit(&[(1, "a"), (2, "a")]);
-    scene.pump();
-    scene.answer(1, 1, 1, park());
-    scene.settle();
+    let mut scene = Scene::with_first_parked(ParkPolicy::Pid, &[(1, "a"), (2, "a")]);
     scene.replay(&[(1, "a"), (2, "a")], &[("a", None)]);
     scene.commit(&[(3, "a")]);
     scene.settle();
@@ -404,16 +412,10 @@ fn a_replayed_process_whose_event_fails_again_is_parked_from_there_on() {
 
 #[test]
 fn what_is_parked_again_while_another_replay_is_under_way_stays_parked() {
-    let mut scene = Scene::parking(ParkPolicy::Pid);
-    scene.join(1, 10);
-    scene.commit(&[(1, "a"), (2, "a"), (3, "a")]);
-    scene.pump();
-    scene.answer(1, 1, 1, park());
-    scene.settle();
+    let mut scene = Scene::with_first_parked(ParkPolicy::Pid, &[(1, "a"), (2, "a"), (3, "a")]);
     scene.replay(&[(1, "a"), (2, "a")], &[("a", Some(3))]);
     scene.settle();
-    scene.wish(1, &[(3, "a")], Act::Replay).unwrap();
-    assert!(scene.pump().iter().any(|effect| matches!(effect, Effect::Unpark { .. })));
+    scene.begin_replay(&[(3, "a")]);
     scene.answer(1, 1, 2, park());
     // The tables did not know of it when they said that nothing of the process was parked any more.
     scene.desk.unparked(GROUP, 1, Some(&replayed(&[(3, "a")], &[("a", None)])), scene.now);

@@ -121,6 +121,7 @@ fn weight(message: &HubMessage) -> usize {
                 | Reply::Listening { .. }
                 | Reply::Left
                 | Reply::Changed(_)
+                | Reply::Outbox(_)
                 | Reply::Chained(Chained::Stale) => 0,
             },
             HubMessage::Reply { outcome: Err(_), .. }

@@ -369,6 +369,7 @@ fn fits(request: &Request, reply: &Reply) -> bool {
             _ => false,
         },
         Request::Renew { .. } => matches!(reply, Reply::Renewed(_)),
+        Request::Outbox(_) => matches!(reply, Reply::Outbox(_)),
         Request::Chain(chain) => fits_chain(chain.appends(), reply),
         Request::Manage(_) => matches!(reply, Reply::GroupStatus(_)),
         Request::Schedule(request) => match reply {
