@@ -285,7 +285,7 @@ fn a_parked_pid_is_replayed_in_order_after_its_handler_was_mended_and_audit_line
             again.stderr
         );
         let audit = "SELECT COUNT(*) FROM log WHERE message LIKE 'replayed 3 parked events of group billing of order%'
-                     AND agent LIKE 'eventflow%'";
+                     AND agent LIKE 'operator/%'";
         assert_eq!(database.number(audit).await, 1);
         consumer.terminate().await;
         hub.terminate().await;
