@@ -14,7 +14,7 @@ use crate::record::RecordError;
 use crate::row::{Row, RowError};
 use crate::statement::{Statement, Value};
 
-const INSERT: Statement = Statement::each(
+pub(crate) const INSERT: Statement = Statement::each(
     include_str!("../../sql/sqlite/certificate/insert.sql"),
     include_str!("../../sql/mysql/certificate/insert.sql"),
 );
@@ -59,6 +59,8 @@ pub struct CertificateRow {
     pub version: u32,
     /// When it was revoked.
     pub revoked: Option<Timestamp>,
+    /// Why it was revoked, as the operator said.
+    pub reason: Option<String>,
 }
 
 /// A private key under a data key.
@@ -112,25 +114,16 @@ impl Database {
 }
 
 impl Certificates {
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
     /// Stores an active certificate. `false`: its id has an active one already, and nothing changed.
     ///
     /// # Errors
     /// [`RecordError::Taken`] if the same certificate is stored under another id or was revoked.
     pub async fn persist(&self, certificate: &CertificateRow) -> Result<bool, RecordError> {
-        let key = certificate.key.as_ref();
-        let values = [
-            Value::Text(&certificate.id),
-            Value::Text(&certificate.role),
-            Value::Text(&certificate.service),
-            Value::Bytes(&certificate.fingerprint),
-            Value::Bytes(&certificate.cert),
-            Value::text_or_null(key.map(|key| key.dek_id.as_str())),
-            key.map_or(Value::Null, |key| Value::Bytes(&key.nonce)),
-            key.map_or(Value::Null, |key| Value::Bytes(&key.sealed)),
-            Value::Text(&certificate.issuer),
-            Value::Integer(certificate.not_before.millis()),
-            Value::Integer(certificate.not_after.millis()),
-        ];
+        let values = insert_values(certificate);
         if self.insert(&INSERT, &values).await? {
             return Ok(true);
         }
@@ -266,6 +259,24 @@ impl Certificates {
     }
 }
 
+/// What [`INSERT`] takes.
+pub(crate) fn insert_values(certificate: &CertificateRow) -> [Value<'_>; 11] {
+    let key = certificate.key.as_ref();
+    [
+        Value::Text(&certificate.id),
+        Value::Text(&certificate.role),
+        Value::Text(&certificate.service),
+        Value::Bytes(&certificate.fingerprint),
+        Value::Bytes(&certificate.cert),
+        Value::text_or_null(key.map(|key| key.dek_id.as_str())),
+        key.map_or(Value::Null, |key| Value::Bytes(&key.nonce)),
+        key.map_or(Value::Null, |key| Value::Bytes(&key.sealed)),
+        Value::Text(&certificate.issuer),
+        Value::Integer(certificate.not_before.millis()),
+        Value::Integer(certificate.not_after.millis()),
+    ]
+}
+
 fn is_passing(error: &Error) -> bool {
     match failure::classify(error) {
         Failure::Taken | Failure::Contention => true,
@@ -280,7 +291,7 @@ fn one(rows: &[Row], what: impl FnOnce() -> String) -> Result<CertificateRow, Re
     }
 }
 
-fn certificate_row(row: &Row) -> Result<CertificateRow, RowError> {
+pub(crate) fn certificate_row(row: &Row) -> Result<CertificateRow, RowError> {
     let fingerprint = <[u8; 32]>::try_from(row.bytes(4)?)
         .map_err(|bytes| RowError { reason: format!("a fingerprint has {} bytes", bytes.len()) })?;
     let key = match (row.text_or_null(6)?, row.bytes_or_null(7)?, row.bytes_or_null(8)?) {
@@ -300,6 +311,7 @@ fn certificate_row(row: &Row) -> Result<CertificateRow, RowError> {
         not_after: row.timestamp(11)?,
         version: row.small(0)?,
         revoked: row.timestamp_or_null(12)?,
+        reason: row.text_or_null(13)?,
     })
 }
 

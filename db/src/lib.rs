@@ -26,6 +26,8 @@ mod certificates;
 mod hubs;
 mod journal;
 mod record;
+mod renewal;
+mod rotation;
 
 pub mod doctor;
 
@@ -44,6 +46,8 @@ pub use read::{
     SettledRun, StoredStory, Wanted,
 };
 pub use record::RecordError;
+pub use renewal::{LeafRow, Renewal, SUPERSEDED_MAX};
+pub use rotation::{Hanging, HangingFrom, RotationRow, Rotations, StepChanges};
 pub use schedule::{
     Cancelled, Due, Occurrence, Schedule, ScheduleState, ScheduleWish, Scheduled, SeriesState, SeriesStep,
     SeriesWish, Shot, Stepped, Turn, Which,

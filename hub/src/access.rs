@@ -7,6 +7,7 @@
 
 mod grants;
 mod revoked;
+mod roster;
 mod trust;
 
 use std::sync::Arc;
@@ -19,10 +20,12 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::clock::Clock;
 use crate::identity::HubIdentity;
 
 pub(crate) use grants::Grants;
 pub(crate) use revoked::Revoked;
+pub(crate) use roster::{Present, Roster};
 pub(crate) use trust::Trust;
 
 /// How often the counts are looked at. A change made through another hub counts here by then.
@@ -75,6 +78,7 @@ impl AccessWatch {
 pub(crate) struct AccessTask {
     database: Database,
     identity: Arc<HubIdentity>,
+    clock: Clock,
     head: AccessHead,
     now: watch::Sender<Access>,
     refreshes: mpsc::Receiver<oneshot::Sender<Result<(), Refusal>>>,
@@ -88,16 +92,17 @@ impl AccessTask {
     pub(crate) async fn start(
         database: Database,
         identity: Arc<HubIdentity>,
+        clock: Clock,
     ) -> Result<(AccessWatch, Self), Refusal> {
         let head = database.access_head().await.map_err(unavailable)?;
         let access = Access {
             grants: Arc::new(Grants::load(&database, head.grants).await?),
             revoked: Arc::new(Revoked::load(&database, head.revocations).await?),
-            trust: Arc::new(Trust::load(&database, &identity, head.trust).await?),
+            trust: Arc::new(Trust::load(&identity, clock, head.trust).await?),
         };
         let (sender, now) = watch::channel(access);
         let (refresh, refreshes) = mpsc::channel(REFRESHES_MAX);
-        Ok((AccessWatch { now, refresh }, Self { database, identity, head, now: sender, refreshes }))
+        Ok((AccessWatch { now, refresh }, Self { database, identity, clock, head, now: sender, refreshes }))
     }
 
     /// Keeps the copy until `stop`.
@@ -141,7 +146,7 @@ impl AccessTask {
             access.revoked = Arc::new(Revoked::load(&self.database, head.revocations).await?);
         }
         if head.trust != self.head.trust {
-            access.trust = Arc::new(Trust::load(&self.database, &self.identity, head.trust).await?);
+            access.trust = Arc::new(Trust::load(&self.identity, self.clock, head.trust).await?);
         }
         self.head = head;
         self.now.send_replace(access);

@@ -11,12 +11,13 @@ mod manage;
 mod parked;
 mod parked_search;
 mod read;
+mod rotation;
 mod schedule;
 mod wait;
 
 use std::sync::Arc;
 
-use db::{Reader, WriteError, Writer};
+use db::{Database, Reader, WriteError, Writer};
 use proto::Refusal;
 use proto::message::{Consume, Reply, Request, Subscribe};
 use tokio::sync::Semaphore;
@@ -24,8 +25,9 @@ use tokio::sync::Semaphore;
 use crate::access::AccessWatch;
 use crate::clock::Clock;
 use crate::dispatch::{ConnectionId, Dispatcher};
-use crate::identity::Peer;
+use crate::identity::{HubIdentity, Peer};
 use crate::metrics::Metrics;
+use crate::rotation::RotationDesk;
 
 /// Everything that commands need, cheap to clone.
 #[derive(Debug, Clone)]
@@ -35,6 +37,12 @@ pub(crate) struct Commands {
     pub(crate) dispatcher: Dispatcher,
     /// Who may do what.
     pub(crate) access: AccessWatch,
+    /// The authorities.
+    pub(crate) identity: Arc<HubIdentity>,
+    /// What is not the log: certificates, grants, the journal.
+    pub(crate) database: Database,
+    /// The replacement of leaves and authorities.
+    pub(crate) rotations: RotationDesk,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
     /// Turns of waits to look into the tables.
@@ -58,12 +66,15 @@ impl Commands {
         reader: Reader,
         dispatcher: Dispatcher,
         access: AccessWatch,
+        database: Database,
+        identity: Arc<HubIdentity>,
+        rotations: RotationDesk,
         clock: Clock,
         metrics: Metrics,
     ) -> Self {
         let looks = Arc::new(Semaphore::new(wait::LOOKS_MAX));
         let lists = Arc::new(Semaphore::new(schedule::LISTS_MAX));
-        Self { writer, reader, dispatcher, access, clock, metrics, looks, lists }
+        Self { writer, reader, dispatcher, access, database, identity, rotations, clock, metrics, looks, lists }
     }
 
     /// Does what `caller` asks for.
@@ -97,9 +108,7 @@ impl Commands {
             Request::Schedule(request) => self.schedule(&caller, request).await,
             Request::Parked(request) => self.parked(&caller, *request).await,
             Request::Admin(request) => self.admin(&caller, *request).await,
-            Request::Renew { .. } => {
-                Err(Refusal::Invalid { reason: "this hub cannot renew certificates yet".to_owned() })
-            }
+            Request::Renew { csr } => self.renew(&caller, &csr).await,
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use db::DatabaseUrl;
 
 use crate::dispatch::{OnStall, Rules};
+use crate::identity::LeafTimes;
 use crate::passphrase::PassphraseSource;
 
 /// Everything that a hub can be told.
@@ -40,6 +41,8 @@ pub struct HubConfig {
     pub limits: ConnectionLimits,
     /// How often the outbox is looked at.
     pub outbox: OutboxPoll,
+    /// How long certificates of hubs and spokes live, and how fast they are renewed in haste.
+    pub leaves: LeafTimes,
 }
 
 /// How often a hub looks whether services have put events into the outbox.
@@ -107,6 +110,7 @@ impl HubConfig {
             keep_alive: Duration::from_secs(20),
             limits: ConnectionLimits::default(),
             outbox: OutboxPoll::default(),
+            leaves: LeafTimes::default(),
         }
     }
 }

@@ -28,6 +28,7 @@ mod journal;
 mod metrics;
 mod outbox;
 mod passphrase;
+mod rotation;
 
 pub use clock::Clock;
 pub use config::{ConnectionLimits, HubConfig, OutboxPoll};
@@ -36,7 +37,9 @@ pub use data_folder::DataFolderError;
 pub use dispatch::simulation;
 pub use dispatch::{OnStall, Rules};
 pub use error::HubError;
-pub use identity::IdentityError;
+pub use identity::{
+    IdentityError, LEAF_LIFETIME_MAX, LEAF_LIFETIME_MIN, LeafLifetimeError, LeafTimes, RENEW_WITHIN,
+};
 pub use passphrase::{PASSPHRASE_FILE_VARIABLE, PASSPHRASE_VARIABLE, PassphraseError, PassphraseSource};
 pub use run::{Ready, Stopped, run};
 #[cfg(feature = "simulation")]

@@ -31,6 +31,7 @@ use crate::journal::Notes;
 use crate::listener::Door;
 use crate::metrics::Metrics;
 use crate::outbox::OutboxTask;
+use crate::rotation::{RotationDesk, RotationTask};
 use crate::schedule::ScheduleTask;
 use crate::{enrol, health, passphrase, schedule};
 
@@ -39,9 +40,6 @@ const LEASE: Duration = Duration::from_secs(5);
 
 /// How often the lease is renewed.
 const RENEW_EVERY: Duration = Duration::from_secs(1);
-
-/// How often the hub looks whether its own certificate is due.
-const LEAF_CHECK_EVERY: Duration = Duration::from_secs(60);
 
 /// How long each step of the stop may take beside the drain.
 const STEP_WITHIN: Duration = Duration::from_secs(5);
@@ -92,7 +90,8 @@ pub async fn run(
     let caution = how_the_last_ended(&database.hubs(), &hub).await;
     register(&database.hubs(), &row, &stop).await?;
     let clock = Clock::system();
-    let identity = HubIdentity::load(&database.certificates(), &passphrase, &hub, clock.now()).await?;
+    let (certificates, leaves) = (database.certificates(), config.leaves);
+    let identity = HubIdentity::load(&certificates, &passphrase, &hub, leaves, clock.now()).await?;
     drop(passphrase);
     let hub_task = Starting { config, folder, database, hub, identity: Arc::new(identity), clock, caution };
     hub_task.serve(listener, health, ready, stop).await
@@ -202,10 +201,17 @@ impl Starting {
         };
         let schedules = pending.map(|pending| schedule::start(schedules, pending));
         let (access, access_task): (AccessWatch, _) =
-            AccessTask::start(self.database.clone(), Arc::clone(&self.identity))
+            AccessTask::start(self.database.clone(), Arc::clone(&self.identity), self.clock)
                 .await
                 .map_err(HubError::Database)?;
-        let commands = Commands::new(writer, reader, dispatcher, access, self.clock, metrics);
+        let commands = {
+            let (database, identity) = (self.database.clone(), Arc::clone(&self.identity));
+            let rotations =
+                RotationDesk::new(Arc::clone(&identity), access.clone(), self.hub.clone(), self.clock);
+            Commands::new(
+                writer, reader, dispatcher, access, database, identity, rotations, self.clock, metrics,
+            )
+        };
         let tasks = Tasks { writer: writing, dispatcher: task, schedules, access: access_task };
         self.spawn(listener, health, commands, tasks, writer_stop).await
     }
@@ -230,6 +236,8 @@ impl Starting {
         running.rest.spawn(write_notes);
         notes.note(self.hub.as_str(), "hub started");
         running.rest.spawn(tasks.access.run(running.rest_stop.clone()));
+        let rotation = RotationTask::new(commands.rotations.clone(), commands.metrics.clone());
+        running.rest.spawn(rotation.run(running.rest_stop.clone()));
         self.spawn_rest(&mut running, &listener, lease_says)?;
         if let Some(listener) = health {
             let state = HealthState::new(ready, commands.metrics.clone());
@@ -258,7 +266,6 @@ impl Starting {
         let rest_stop = running.rest_stop.clone();
         let row = row_of(&self.hub, address_of(listener)?);
         running.rest.spawn(keep_lease(self.database.hubs(), row, lease_says, rest_stop.clone()));
-        running.rest.spawn(keep_leaf(Arc::clone(&self.identity), self.clock, rest_stop.clone()));
         if self.config.local_enrolment {
             let socket = enrol::listen(&self.folder).map_err(|reason| HubError::Io {
                 what: "opening the enrolment socket failed".to_owned(),
@@ -456,21 +463,6 @@ async fn keep_lease(hubs: Hubs, row: HubRow, lost: watch::Sender<Option<String>>
             },
             // The database is away: nobody else can take over either, and the fences hold.
             Err(error) => warn!(%error, "the lease could not be renewed; trying again"),
-        }
-    }
-}
-
-/// Replaces the hub's own certificate at half of its life.
-async fn keep_leaf(identity: Arc<HubIdentity>, clock: Clock, stop: CancellationToken) {
-    let mut ticks = interval(LEAF_CHECK_EVERY);
-    loop {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            _ = ticks.tick() => {}
-        }
-        if let Err(error) = identity.renew_leaf_if_due(clock.now()).await {
-            error!(%error, "the hub's certificate could not be renewed; peers cannot connect once it ends");
         }
     }
 }

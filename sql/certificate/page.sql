@@ -1,5 +1,5 @@
 SELECT version, id, role, service, fingerprint, cert, dek_id, key_nonce, sealed_key,
-       issuer, validity_from, validity, revoked
+       issuer, validity_from, validity, revoked, reason
 FROM certificate
 WHERE version = 0 AND id > ?
 ORDER BY id

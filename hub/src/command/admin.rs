@@ -29,8 +29,12 @@ impl Commands {
         Err(not_yet("tokens"))
     }
 
-    async fn certs(&self, _caller: &Caller, _request: CertsRequest) -> Result<CertsReply, Refusal> {
-        Err(not_yet("certificates"))
+    async fn certs(&self, caller: &Caller, request: CertsRequest) -> Result<CertsReply, Refusal> {
+        match request {
+            CertsRequest::Revoke { .. } => Err(not_yet("revocations")),
+            CertsRequest::Rotate { kind, pace } => self.rotate(caller, kind, pace).await,
+            CertsRequest::Status => self.certs_status().await,
+        }
     }
 
     async fn audit(&self, _request: AuditRequest) -> Result<AuditReply, Refusal> {

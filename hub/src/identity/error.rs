@@ -49,6 +49,21 @@ pub enum IdentityError {
         /// The id.
         id: String,
     },
+    /// Something has to be signed with a key that is not in the database.
+    #[error(
+        "the key of {id} is not in the database, so nothing can be signed with it here; sign the issuers where \
+         the key is: `eventflow certs export-csr`, then `eventflow certs import`"
+    )]
+    KeyElsewhere {
+        /// Whose key.
+        id: String,
+    },
+    /// A certificate was to be renewed with one that was revoked or has ended.
+    #[error("the certificate of {id} does not count any more, so it is not renewed; enrol again")]
+    NotCounting {
+        /// Whose.
+        id: String,
+    },
     /// A key was not sealed or opened.
     #[error(transparent)]
     Seal(#[from] SealError),
@@ -77,7 +92,7 @@ impl IdentityError {
             | Self::BadRow { .. }
             | Self::Seal(_) => 78,
             Self::Taken { .. } | Self::Unavailable { .. } => 75,
-            Self::Certificate(_) => 1,
+            Self::Certificate(_) | Self::KeyElsewhere { .. } | Self::NotCounting { .. } => 1,
         }
     }
 
@@ -90,6 +105,8 @@ impl IdentityError {
             }
             Self::Unavailable { reason, .. } => Refusal::Unavailable { reason: reason.clone() },
             Self::Taken { .. } => Refusal::Unavailable { reason: self.to_string() },
+            Self::NotCounting { .. } => Refusal::Denied { reason: self.to_string() },
+            Self::KeyElsewhere { .. } => Refusal::Invalid { reason: self.to_string() },
             Self::WrongPassphrase { .. }
             | Self::KeyringMissing
             | Self::AuthorityMissing { .. }

@@ -129,7 +129,9 @@ fn bound_admin(request: &mut AdminRequest) {
     match request {
         AdminRequest::Certs(CertsRequest::Revoke { reason, .. }) => cut(reason),
         AdminRequest::Audit(audit) => audit.limit = audit.limit.clamp(1, PAGE_EVENTS_MAX),
-        AdminRequest::Grants(_) | AdminRequest::Tokens(_) => {}
+        AdminRequest::Certs(CertsRequest::Rotate { .. } | CertsRequest::Status)
+        | AdminRequest::Grants(_)
+        | AdminRequest::Tokens(_) => {}
     }
 }
 

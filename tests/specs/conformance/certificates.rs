@@ -18,6 +18,7 @@ fn certificate(id: &str, seed: u8) -> CertificateRow {
         not_after: at(1_000),
         version: 0,
         revoked: None,
+        reason: None,
     }
 }
 

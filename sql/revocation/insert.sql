@@ -1,0 +1,2 @@
+INSERT INTO revocation (kind, value, reason, agent, at)
+VALUES (?, ?, ?, ?, ?)
