@@ -10,6 +10,7 @@ mod groups;
 mod outbox;
 mod parked;
 mod read;
+mod rotation;
 mod schedule;
 mod story;
 mod wait;

@@ -3,5 +3,6 @@
 pub(crate) mod event;
 pub(crate) mod group;
 pub(crate) mod parked;
+pub(crate) mod rotation;
 pub(crate) mod schedule;
 pub(crate) mod story;

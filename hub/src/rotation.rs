@@ -35,6 +35,10 @@ const STEPS_PER_TURN: usize = 8;
 /// What is written beside certificates that are revoked because what they hang from was replaced in haste.
 const HASTE: &str = "replaced with --now";
 
+/// Names a step at which replacements stay until the hub is started without it: `before-` or `after-` and
+/// the step, such as `before-retired`. Specs kill the hub there; it changes nothing else.
+const HOLD_VARIABLE: &str = "EVENTFLOW_ROTATION_HOLD";
+
 /// Everything that replacements need, cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct RotationDesk {
@@ -52,6 +56,7 @@ pub(crate) struct RotationTask {
     metrics: Metrics,
     noted: Option<HubTrust>,
     reminders: Reminders,
+    hold: Option<String>,
 }
 
 /// Why a turn of the task did not come to its end.
@@ -163,7 +168,8 @@ impl RotationDesk {
 
 impl RotationTask {
     pub(crate) fn new(desk: RotationDesk, metrics: Metrics) -> Self {
-        Self { desk, metrics, noted: None, reminders: Reminders::default() }
+        let hold = std::env::var(HOLD_VARIABLE).ok();
+        Self { desk, metrics, noted: None, reminders: Reminders::default(), hold }
     }
 
     /// Works until `stop`.
@@ -178,7 +184,11 @@ impl RotationTask {
                 () = wake.notified() => {}
                 _ = ticks.tick() => {}
             }
-            let turned = self.turn().await;
+            let turned = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                turned = self.turn() => turned,
+            };
             match &turned {
                 Err(error) if !failing => {
                     error!(%error, "certificates cannot be looked after; trying again each second");
@@ -255,10 +265,16 @@ impl RotationTask {
 
     async fn step(&self, row: &RotationRow, to: RotationStep) -> Result<Turn, TurnError> {
         let desk = &self.desk;
+        if self.holds("before", to) {
+            return Ok(Turn::Idle);
+        }
         let changes = desk.identity.changes(&row.rotation, to, desk.clock.now())?;
         if desk.rotations().step(row, to, &changes, desk.hub.as_str()).await? {
             let (rotation, kind) = (row.rotation.id, row.rotation.kind.as_str());
             info!(rotation, kind, step = to.as_str(), "a replacement of certificates has moved on");
+        }
+        if self.holds("after", to) {
+            std::future::pending::<()>().await;
         }
         self.refresh().await?;
         Ok(Turn::Moved)
@@ -276,6 +292,10 @@ impl RotationTask {
             info!(rotation = row.rotation.id, "issuing certificates come to their end and are replaced");
         }
         Ok(Turn::Moved)
+    }
+
+    fn holds(&self, when: &str, step: RotationStep) -> bool {
+        self.hold.as_ref().is_some_and(|hold| *hold == format!("{when}-{}", step.as_str()))
     }
 
     async fn refresh(&self) -> Result<(), TurnError> {

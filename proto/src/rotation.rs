@@ -5,7 +5,8 @@ use crate::name::HubId;
 use crate::number::Timestamp;
 
 /// What is replaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RotationKind {
     /// The leaves of all hubs and spokes.
     Leaf,
@@ -34,7 +35,8 @@ impl RotationKind {
 }
 
 /// How fast something is replaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Pace {
     /// Every step waits until nobody is hurt by the next one.
     Orderly,
@@ -43,7 +45,8 @@ pub enum Pace {
 }
 
 /// What has been done last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, bincode::Encode, bincode::Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, bincode::Encode, bincode::Decode, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RotationStep {
     /// It was asked for.
     Begun,
@@ -92,7 +95,7 @@ impl RotationStep {
 }
 
 /// One replacement. All times are the database's.
-#[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+#[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Serialize)]
 pub struct Rotation {
     /// Its number: 1 for the first one of a database.
     pub id: u64,
@@ -125,7 +128,8 @@ impl Rotation {
 }
 
 /// What came of a wish to replace something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Begun {
     /// A replacement has begun.
     New,
@@ -136,7 +140,8 @@ pub enum Begun {
 }
 
 /// What a replacement waits for.
-#[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+#[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum WaitsFor {
     /// A hub that has not read what is trusted now.
     Hub(HubId),
@@ -165,7 +170,8 @@ pub enum WaitsFor {
 }
 
 /// What an authority is there for at present.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum AuthorityState {
     /// It is trusted, and does not issue yet.
     Next,
@@ -176,7 +182,8 @@ pub enum AuthorityState {
 }
 
 /// Where the key of an authority is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum KeyPlace {
     /// In the database, sealed.
     Here,
@@ -185,7 +192,7 @@ pub enum KeyPlace {
 }
 
 /// One authority that counts.
-#[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+#[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Serialize)]
 pub struct AuthorityStatus {
     /// Its id: `root`, `issuer/hub` or `issuer/spoke`, with a generation behind a `/` from the second on.
     pub id: String,
@@ -198,7 +205,7 @@ pub struct AuthorityStatus {
 }
 
 /// What a hub with a lease has read and what its spokes have kept.
-#[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+#[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Serialize)]
 pub struct HubTrust {
     /// The hub.
     pub hub: HubId,
@@ -209,7 +216,7 @@ pub struct HubTrust {
 }
 
 /// How everything stands.
-#[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+#[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Serialize)]
 pub struct CertsStatus {
     /// The authorities that count, by id.
     pub authorities: Vec<AuthorityStatus>,

@@ -6,6 +6,7 @@ use db::{CertificateRow, Database, MigrateError, OpenError};
 use proto::Timestamp;
 use serde::Serialize;
 
+use super::rotation::{self, RotateArgs};
 use crate::failure::{Failure, Outcome};
 use crate::output::{Output, Row, Shown};
 use crate::place::Place;
@@ -18,6 +19,10 @@ const PAGE: u32 = 200;
 pub(crate) enum CertsArgs {
     /// The active certificates, as a table; needs no passphrase
     Ls,
+    /// Replace the certificates of all hubs and spokes, their issuers or the root
+    Rotate(RotateArgs),
+    /// How authorities and their replacement stand, what it waits for, and what ends when
+    Status,
 }
 
 /// What a migration did.
@@ -148,9 +153,17 @@ impl From<CertificateRow> for Certificate {
     }
 }
 
-/// Lists certificates. Keys stay sealed.
+/// Does what is to be done about certificates.
 pub(crate) async fn certs(args: &CertsArgs, place: &Place, output: &mut Output) -> Outcome {
-    let CertsArgs::Ls = args;
+    match args {
+        CertsArgs::Ls => list_certificates(place, output).await,
+        CertsArgs::Rotate(args) => rotation::rotate(args, place, output).await,
+        CertsArgs::Status => rotation::status(place, output).await,
+    }
+}
+
+/// Lists certificates. Keys stay sealed.
+async fn list_certificates(place: &Place, output: &mut Output) -> Outcome {
     let database = Database::open(&place.database()?).await?;
     database.check_schema().await?;
     let certificates = database.certificates();

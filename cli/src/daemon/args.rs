@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::{ArgMatches, Args};
 use db::DatabaseUrl;
 use hub::{
-    ConnectionLimits, HubConfig, OnStall, OutboxPoll, PASSPHRASE_VARIABLE, PassphraseError, PassphraseSource,
-    Rules,
+    ConnectionLimits, HubConfig, LeafTimes, OnStall, OutboxPoll, PASSPHRASE_VARIABLE, PassphraseError,
+    PassphraseSource, Rules,
 };
 use proto::ParkPolicy;
 
@@ -65,6 +65,8 @@ pub(crate) struct HubArgs {
     on_stall: Option<OnStall>,
     #[command(flatten)]
     limits: LimitArgs,
+    #[command(flatten)]
+    leaves: LeafArgs,
 
     /// What to log: error, warn, info, debug or trace, also for single parts [default: info]
     #[arg(long, value_name = "FILTER", env = "EVENTFLOW_LOG", hide_env_values = true)]
@@ -94,6 +96,20 @@ struct RuleArgs {
     /// after it [default: event]
     #[arg(long, value_name = "WHAT", env = "EVENTFLOW_PARK", hide_env_values = true, value_parser = park_policy)]
     park: Option<ParkPolicy>,
+}
+
+/// Certificates of hubs and spokes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Certificates")]
+struct LeafArgs {
+    /// How long certificates of hubs and spokes live, from 10 to 2592000; they are renewed at half
+    /// [default: 86400]
+    #[arg(long, value_name = "SECONDS", env = "EVENTFLOW_LEAF_LIFETIME", hide_env_values = true, value_parser = parse::seconds)]
+    leaf_lifetime: Option<Duration>,
+    /// The time that spokes get to renew before what `certs rotate --now` replaces is revoked
+    /// [default: 60]
+    #[arg(long, value_name = "SECONDS", env = "EVENTFLOW_RENEW_WITHIN", hide_env_values = true, value_parser = parse::seconds)]
+    renew_within: Option<Duration>,
 }
 
 /// Limits on connections.
@@ -254,6 +270,7 @@ impl HubArgs {
             keep_alive: choice.choose("keep-alive", self.keep_alive, || Ok(default.keep_alive), &SECONDS)?,
             limits: self.limits.settle(&mut choice, default.limits)?,
             outbox: choice.choose("outbox-poll", self.outbox_poll, || Ok(default.outbox), &OUTBOX_POLL)?,
+            leaves: self.leaves.settle(&mut choice, default.leaves)?,
         };
         if matches!(config.passphrase, PassphraseSource::File(_)) && in_environment.is_some() {
             return Err(Failure::configuration(PassphraseError::Twice));
@@ -277,6 +294,15 @@ impl RuleArgs {
             },
             park: choice.choose("park", self.park, || Ok(default.park), &PARK)?,
         })
+    }
+}
+
+impl LeafArgs {
+    fn settle(self, choice: &mut Choice<'_>, default: LeafTimes) -> Outcome<LeafTimes> {
+        let mut seconds = |setting, given, default| choice.choose(setting, given, || Ok(default), &SECONDS);
+        let lifetime = seconds("leaf-lifetime", self.leaf_lifetime, default.lifetime())?;
+        let renew_within = seconds("renew-within", self.renew_within, default.renew_within())?;
+        LeafTimes::new(lifetime, renew_within).map_err(Failure::configuration)
     }
 }
 
@@ -360,6 +386,15 @@ mod tests {
         assert_eq!(shown(&settings, "listen").1, "option --listen");
         assert_eq!(shown(&settings, "drain"), ("3.5".to_owned(), format!("file {path}")));
         assert_eq!(shown(&settings, "attempts-max"), ("5".to_owned(), "default".to_owned()));
+    }
+
+    #[test]
+    fn certificates_that_live_too_short_or_too_long_are_a_wrong_configuration() {
+        assert!(settle(&["--leaf-lifetime", "10"]).is_ok());
+        for wrong in ["9.9", "2592001"] {
+            let error = settle(&["--leaf-lifetime", wrong]).err().unwrap();
+            assert!(matches!(&error, Failure::Configuration(text) if text.contains("cannot live")), "{error}");
+        }
     }
 
     #[test]

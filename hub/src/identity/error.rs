@@ -51,8 +51,8 @@ pub enum IdentityError {
     },
     /// Something has to be signed with a key that is not in the database.
     #[error(
-        "the key of {id} is not in the database, so nothing can be signed with it here; sign the issuers where \
-         the key is: `eventflow certs export-csr`, then `eventflow certs import`"
+        "the key of {id} is not in the database, so nothing can be signed with it; restore the row of {id} \
+         from a backup that has it"
     )]
     KeyElsewhere {
         /// Whose key.

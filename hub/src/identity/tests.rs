@@ -242,3 +242,8 @@ async fn the_hubs_leaf_is_renewed_at_half_of_its_life() {
     let replaced = keys.certificates().by_fingerprint(&first.fingerprint).await.unwrap();
     assert!(replaced.revoked.is_some());
 }
+
+#[path = "tests/renewals.rs"]
+mod renewals;
+#[path = "tests/rotations.rs"]
+mod rotations;
