@@ -60,9 +60,9 @@ impl Certificates {
     /// [`RecordError::NotFound`] if it was never stored.
     pub async fn leaf(&self, fingerprint: &[u8; 32]) -> Result<LeafRow, RecordError> {
         let rows = self.database().reading().rows(&LEAF, &[Value::Bytes(fingerprint)]).await?;
-        let row = rows.first().ok_or_else(|| RecordError::NotFound {
-            what: "a certificate of this fingerprint".to_owned(),
-        })?;
+        let row = rows
+            .first()
+            .ok_or_else(|| RecordError::NotFound { what: "a certificate of this fingerprint".to_owned() })?;
         Ok(LeafRow {
             row: certificate_row(row)?,
             created: row.timestamp(14)?,

@@ -74,7 +74,19 @@ impl Commands {
     ) -> Self {
         let looks = Arc::new(Semaphore::new(wait::LOOKS_MAX));
         let lists = Arc::new(Semaphore::new(schedule::LISTS_MAX));
-        Self { writer, reader, dispatcher, access, database, identity, rotations, clock, metrics, looks, lists }
+        Self {
+            writer,
+            reader,
+            dispatcher,
+            access,
+            database,
+            identity,
+            rotations,
+            clock,
+            metrics,
+            looks,
+            lists,
+        }
     }
 
     /// Does what `caller` asks for.

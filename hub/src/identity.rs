@@ -143,12 +143,7 @@ impl HubIdentity {
         Self::of(vault, hub, times, now).await
     }
 
-    async fn of(
-        vault: Vault,
-        hub: &HubId,
-        times: LeafTimes,
-        now: Timestamp,
-    ) -> Result<Self, IdentityError> {
+    async fn of(vault: Vault, hub: &HubId, times: LeafTimes, now: Timestamp) -> Result<Self, IdentityError> {
         vault.make_first(now).await?;
         let authorities = vault.authorities().await?;
         let (leaf, key) = vault.hub_leaf(&authorities, hub, times.lifetime, now).await?;

@@ -149,10 +149,9 @@ impl RotationDesk {
         let now = rotations.now().await?;
         let hanging = match rotation.step {
             RotationStep::Activated => rotations.hanging(&self.identity.hanging_from(rotation), now).await?,
-            RotationStep::Begun
-            | RotationStep::Prepared
-            | RotationStep::Retired
-            | RotationStep::Archived => Hanging::default(),
+            RotationStep::Begun | RotationStep::Prepared | RotationStep::Retired | RotationStep::Archived => {
+                Hanging::default()
+            }
         };
         Ok(Facts {
             now,

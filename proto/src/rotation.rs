@@ -45,7 +45,9 @@ pub enum Pace {
 }
 
 /// What has been done last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, bincode::Encode, bincode::Decode, serde::Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, bincode::Encode, bincode::Decode, serde::Serialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum RotationStep {
     /// It was asked for.

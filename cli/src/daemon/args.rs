@@ -393,7 +393,10 @@ mod tests {
         assert!(settle(&["--leaf-lifetime", "10"]).is_ok());
         for wrong in ["9.9", "2592001"] {
             let error = settle(&["--leaf-lifetime", wrong]).err().unwrap();
-            assert!(matches!(&error, Failure::Configuration(text) if text.contains("cannot live")), "{error}");
+            assert!(
+                matches!(&error, Failure::Configuration(text) if text.contains("cannot live")),
+                "{error}"
+            );
         }
     }
 

@@ -15,7 +15,8 @@ impl Shown for Rotation {
             Pace::Orderly => "",
             Pace::Hasty => ", in haste",
         };
-        let mut text = format!("replacement {} of kind {}{pace}, by {}", self.id, self.kind.as_str(), self.agent);
+        let mut text =
+            format!("replacement {} of kind {}{pace}, by {}", self.id, self.kind.as_str(), self.agent);
         let steps = [
             (RotationStep::Begun, Some(self.begun)),
             (RotationStep::Prepared, self.prepared),

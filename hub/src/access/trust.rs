@@ -30,7 +30,10 @@ impl Trust {
         let times = identity.times();
         let spread = RENEWALS_SPREAD_MAX.min(times.lifetime / RENEWALS_SPREAD_PART);
         Ok(Self {
-            told: certs::Trust { version, roots: identity.roots().iter().map(|root| root.to_vec()).collect() },
+            told: certs::Trust {
+                version,
+                roots: identity.roots().iter().map(|root| root.to_vec()).collect(),
+            },
             spoke_issuer: identity.spoke_issuer(),
             leaves: identity.leaves_rotated(),
             // Whoever renews in haste has some of the time left for what comes after it.

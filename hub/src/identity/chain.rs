@@ -1,10 +1,10 @@
 //! The rows of the chain: their making and their reading.
 
+use super::error::IdentityError;
+use super::standing::AuthorityId;
 use certs::seal::{Dek, Sealed};
 use certs::{Authority, CertificateDer, SecretKey};
 use db::{CertificateRow, SealedKey};
-use super::error::IdentityError;
-use super::standing::AuthorityId;
 
 /// The row of a certificate whose key is not stored.
 pub(super) fn row(

@@ -84,7 +84,9 @@ impl AuthorityId {
             .find_map(|kind| text.strip_prefix(kind.name()).map(|rest| (kind, rest)))?;
         let generation = match rest {
             "" => certs::FIRST_GENERATION,
-            later => later.strip_prefix('/')?.parse().ok().filter(|given| *given > certs::FIRST_GENERATION)?,
+            later => {
+                later.strip_prefix('/')?.parse().ok().filter(|given| *given > certs::FIRST_GENERATION)?
+            }
         };
         Some(kind.of(generation))
     }
@@ -158,7 +160,8 @@ mod tests {
         for text in ["root", "root/2", "issuer/hub", "issuer/hub/17", "issuer/spoke", "cross/3"] {
             assert_eq!(AuthorityId::parse(text).unwrap().to_string(), text);
         }
-        for text in ["", "roots", "root/", "root/1", "root/0", "root/-2", "root/2/3", "issuer", "issuer/hubs"] {
+        for text in ["", "roots", "root/", "root/1", "root/0", "root/-2", "root/2/3", "issuer", "issuer/hubs"]
+        {
             assert_eq!(AuthorityId::parse(text), None, "{text}");
         }
     }

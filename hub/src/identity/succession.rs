@@ -34,7 +34,9 @@ impl HubIdentity {
             RotationStep::Retired => {
                 StepChanges { retired: ids(former(rotation, &standing)), ..StepChanges::default() }
             }
-            RotationStep::Archived => StepChanges { forgotten: retired(rotation, &rows), ..StepChanges::default() },
+            RotationStep::Archived => {
+                StepChanges { forgotten: retired(rotation, &rows), ..StepChanges::default() }
+            }
         })
     }
 
@@ -133,9 +135,10 @@ pub(super) fn former(rotation: &Rotation, standing: &Standing) -> Vec<AuthorityI
     let generation = rotation.generation();
     let replaced = |id: &&AuthorityId| match (rotation.kind, id.kind) {
         (RotationKind::Leaf, _) => false,
-        (RotationKind::Intermediate | RotationKind::Root, AuthorityKind::HubIssuer | AuthorityKind::SpokeIssuer) => {
-            id.generation < generation
-        }
+        (
+            RotationKind::Intermediate | RotationKind::Root,
+            AuthorityKind::HubIssuer | AuthorityKind::SpokeIssuer,
+        ) => id.generation < generation,
         (RotationKind::Intermediate, AuthorityKind::Root | AuthorityKind::Cross) => false,
         (RotationKind::Root, AuthorityKind::Root) => id.generation < generation,
         (RotationKind::Root, AuthorityKind::Cross) => id.generation <= generation,

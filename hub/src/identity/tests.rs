@@ -24,7 +24,12 @@ pub(crate) async fn keys() -> Keys {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(&DatabaseUrl::sqlite(&folder.path().join("test.db"))).await.unwrap();
     database.migrate().await.unwrap();
-    Keys { database, passphrase: passphrase("correct horse battery"), times: LeafTimes::default(), _folder: folder }
+    Keys {
+        database,
+        passphrase: passphrase("correct horse battery"),
+        times: LeafTimes::default(),
+        _folder: folder,
+    }
 }
 
 impl Keys {
@@ -182,8 +187,15 @@ async fn a_leaf_that_is_in_no_row_is_refused_whoever_signed_it() {
     let identity = keys.load("1.hub").await.unwrap();
     let (csr, _) = certs::spoke_request().unwrap();
     let service = ServiceName::parse("billing").unwrap();
-    let minted =
-        certs::spoke_leaf(&identity.current().authorities.spoke, &csr, &service, "i-1", now(), certs::LEAF_LIFETIME).unwrap();
+    let minted = certs::spoke_leaf(
+        &identity.current().authorities.spoke,
+        &csr,
+        &service,
+        "i-1",
+        now(),
+        certs::LEAF_LIFETIME,
+    )
+    .unwrap();
     assert_eq!(identity.authenticate(&minted, now()).await, Err(AuthError::Unknown));
 }
 
@@ -221,8 +233,15 @@ async fn a_hubs_leaf_and_a_changed_row_let_nobody_in() {
     assert_eq!(refused, Err(AuthError::OtherRole { id: "1.hub".to_owned() }));
     let (csr, _) = certs::spoke_request().unwrap();
     let service = ServiceName::parse("billing").unwrap();
-    let leaf =
-        certs::spoke_leaf(&identity.current().authorities.spoke, &csr, &service, "i-1", now(), certs::LEAF_LIFETIME).unwrap();
+    let leaf = certs::spoke_leaf(
+        &identity.current().authorities.spoke,
+        &csr,
+        &service,
+        "i-1",
+        now(),
+        certs::LEAF_LIFETIME,
+    )
+    .unwrap();
     let row = chain::row("admin/i-1", "spoke", "admin", "issuer/spoke", &leaf).unwrap();
     keys.certificates().persist(&row).await.unwrap();
     let refused = identity.authenticate(&leaf, now()).await;

@@ -168,7 +168,10 @@ async fn there_is_one_replacement_at_a_time_and_a_hasty_wish_hastens_the_same_on
     let other = rotations.begin(RotationKind::Leaf, Pace::Hasty, "operator/2").await.unwrap();
     assert_eq!(other, (Begun::UnderWay, row.clone()));
     let (begun, hasty) = rotations.begin(RotationKind::Root, Pace::Hasty, "operator/2").await.unwrap();
-    assert_eq!((begun, hasty.rotation.pace, hasty.rotation.id), (Begun::Hastened, Pace::Hasty, row.rotation.id));
+    assert_eq!(
+        (begun, hasty.rotation.pace, hasty.rotation.id),
+        (Begun::Hastened, Pace::Hasty, row.rotation.id)
+    );
     assert!(hasty.trust > row.trust);
     assert_eq!(rotations.open().await.unwrap().unwrap(), hasty);
 }

@@ -169,9 +169,16 @@ impl World {
             let loaded = reading.as_ref()?.loaded;
             let here = self.spokes.iter().filter(|spoke| spoke.at == Some(number));
             let kept = here.map(|spoke| spoke.kept).min().unwrap_or(loaded);
-            Some(super::hub(&format!("{number}.hub"), loaded, kept.min(loaded)))
+            Some(hub(&format!("{number}.hub"), loaded, kept.min(loaded)))
         });
-        Facts { now: self.now, told: self.told, hubs: hubs.collect(), no_longer: at(1 << 40), hanging, ..facts() }
+        Facts {
+            now: self.now,
+            told: self.told,
+            hubs: hubs.collect(),
+            no_longer: at(1 << 30),
+            hanging,
+            ..facts()
+        }
     }
 
     fn turn(&mut self, hub: usize) {
@@ -223,7 +230,10 @@ impl World {
             Happens::Load(_) => {}
             Happens::Kill(hub) => {
                 self.hubs[hub] = None;
-                self.spokes.iter_mut().filter(|spoke| spoke.at == Some(hub)).for_each(|spoke| spoke.at = None);
+                self.spokes
+                    .iter_mut()
+                    .filter(|spoke| spoke.at == Some(hub))
+                    .for_each(|spoke| spoke.at = None);
             }
             Happens::Start(hub) if self.hubs[hub].is_none() => self.load(hub),
             Happens::Start(_) => {}
@@ -240,7 +250,10 @@ impl World {
         for reading in self.hubs.iter().flatten() {
             for spoke in self.spokes.iter().filter(|spoke| self.counts(spoke.leaf)) {
                 let leaf = self.leaves[spoke.leaf.unwrap()];
-                assert!(reading.roots().contains(&leaf.root), "a hub does not believe {spoke:?}: {reading:?}");
+                assert!(
+                    reading.roots().contains(&leaf.root),
+                    "a hub does not believe {spoke:?}: {reading:?}"
+                );
                 let shown = reading.root_of(reading.standing.hub_issuer);
                 let crossed = reading
                     .standing
