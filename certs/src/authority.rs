@@ -20,12 +20,18 @@ use crate::identity::{self, parsed};
 use crate::key::SecretKey;
 use crate::random;
 
-/// How long before its making a certificate is valid, for peers whose clocks are behind.
-pub(crate) const BACKDATED: Duration = Duration::from_mins(10);
+/// How long before its making a certificate is valid at most, for peers whose clocks are behind.
+const BACKDATED_MAX: Duration = Duration::from_mins(10);
+
+/// The part of its life that a certificate is backdated by, if that is less.
+const BACKDATED_PART: u32 = 10;
 
 const DAY: Duration = Duration::from_hours(24);
 const ROOT_LIFETIME: Duration = DAY.saturating_mul(3653);
 const ISSUER_LIFETIME: Duration = DAY.saturating_mul(365);
+
+/// The generation of the authorities that a first start makes.
+pub const FIRST_GENERATION: u64 = 1;
 
 /// The only host that the issuer of spokes may name. `.invalid` never resolves (RFC 6761).
 const SPOKE_DNS: &str = "spoke.invalid";
@@ -109,9 +115,22 @@ impl Authority {
 /// # Errors
 /// [`CertError`] if the name cannot stand in a certificate or the crypto library fails.
 pub fn root(trust_domain: &str, now: Timestamp) -> Result<Authority, CertError> {
+    root_of_generation(trust_domain, FIRST_GENERATION, now)
+}
+
+/// As [`root`], with a name of its own for each generation, so that peers that trust two of them know
+/// which one has signed what.
+///
+/// # Errors
+/// As [`root`].
+pub fn root_of_generation(
+    trust_domain: &str,
+    generation: u64,
+    now: Timestamp,
+) -> Result<Authority, CertError> {
     let trust_domain = fit("the trust domain", trust_domain)?;
     // Path length 2 although 1 is used: a successor signed by this root can then issue too.
-    let mut wanted = authority_params("eventflow root", trust_domain, 2)?;
+    let mut wanted = authority_params(&root_name(generation), trust_domain, 2)?;
     (wanted.not_before, wanted.not_after) = span(now, ROOT_LIFETIME)?;
     wanted.serial_number = Some(serial()?);
     let key = SecretKey::generate()?;
@@ -120,6 +139,29 @@ pub fn root(trust_domain: &str, now: Timestamp) -> Result<Authority, CertError> 
         Ok(made.der().clone())
     })?;
     Ok(Authority { certificate, key })
+}
+
+/// The certificate that makes peers who trust only `former` believe what `next`, the root of
+/// `generation`, has signed. It ends with the former root.
+///
+/// # Errors
+/// [`CertError`] if the former root has ended or the crypto library fails.
+pub fn cross_certificate(
+    former: &Authority,
+    next: &Authority,
+    generation: u64,
+    now: Timestamp,
+) -> Result<CertificateDer<'static>, CertError> {
+    let trust_domain = identity::trust_domain(&next.certificate)?;
+    let wanted = authority_params(&root_name(generation), &trust_domain, 1)?;
+    next.key.signing(|pair: &KeyPair| former.issue(wanted, pair, now, ROOT_LIFETIME))
+}
+
+fn root_name(generation: u64) -> String {
+    match generation {
+        FIRST_GENERATION => "eventflow root".to_owned(),
+        later => format!("eventflow root {later}"),
+    }
 }
 
 /// A new issuer below `root`, for a year or what is left of the root.
@@ -189,7 +231,8 @@ fn serial() -> Result<SerialNumber, CertError> {
 
 fn span(now: Timestamp, lifetime: Duration) -> Result<(OffsetDateTime, OffsetDateTime), CertError> {
     let now = moment(now.millis())?;
-    Ok((now.saturating_sub(signed(BACKDATED)), now.saturating_add(signed(lifetime))))
+    let backdated = BACKDATED_MAX.min(lifetime / BACKDATED_PART);
+    Ok((now.saturating_sub(signed(backdated)), now.saturating_add(signed(lifetime))))
 }
 
 fn signed(duration: Duration) -> time::Duration {

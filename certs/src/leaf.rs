@@ -107,6 +107,16 @@ mod tests {
     }
 
     #[test]
+    fn a_short_lived_leaf_is_backdated_by_a_tenth_of_its_life() {
+        let scene = Scene::new();
+        let (csr, _) = request::spoke_request().unwrap();
+        let life = Duration::from_secs(20);
+        let leaf = spoke_leaf(&scene.spoke_issuer, &csr, &service(), "i-1", now(), life).unwrap();
+        let validity = validity(&leaf).unwrap();
+        assert_eq!(validity.not_after.millis() - validity.not_before.millis(), 22_000);
+    }
+
+    #[test]
     fn ids_that_would_change_the_uri_are_refused() {
         let scene = Scene::new();
         let hub = HubId::parse("1/../spoke/billing").unwrap();

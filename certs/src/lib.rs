@@ -28,7 +28,9 @@ pub mod tls;
 
 pub use rustls::pki_types::CertificateDer;
 
-pub use authority::{Authority, IssuerKind, intermediate, root};
+pub use authority::{
+    Authority, FIRST_GENERATION, IssuerKind, cross_certificate, intermediate, root, root_of_generation,
+};
 pub use error::CertError;
 pub use identity::{Identity, Role, Validity, fingerprint, identity, not_after, trust_domain, validity};
 pub use key::SecretKey;

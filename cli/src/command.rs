@@ -15,6 +15,7 @@ mod keyring;
 mod outbox;
 mod parked;
 mod read;
+mod rotation;
 mod schedule;
 mod story;
 mod token;

@@ -5,5 +5,6 @@ pub(crate) mod grant;
 pub(crate) mod group;
 pub(crate) mod outbox;
 pub(crate) mod parked;
+pub(crate) mod rotation;
 pub(crate) mod schedule;
 pub(crate) mod story;

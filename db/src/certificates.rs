@@ -17,7 +17,7 @@ use crate::row::{Row, RowError};
 use crate::statement::{Statement, Value};
 use crate::tokens::Tokens;
 
-const INSERT: Statement = Statement::each(
+pub(crate) const INSERT: Statement = Statement::each(
     include_str!("../../sql/sqlite/certificate/insert.sql"),
     include_str!("../../sql/mysql/certificate/insert.sql"),
 );
@@ -129,12 +129,16 @@ impl Certificates {
         self.database.keyrings()
     }
 
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
     /// Stores an active certificate. `false`: its id has an active one already, and nothing changed.
     ///
     /// # Errors
     /// [`RecordError::Taken`] if the same certificate is stored under another id or was revoked.
     pub async fn persist(&self, certificate: &CertificateRow) -> Result<bool, RecordError> {
-        if self.insert(&INSERT, &inserted(certificate)).await? {
+        if self.insert(&INSERT, &insert_values(certificate)).await? {
             return Ok(true);
         }
         match self.active(&certificate.id).await {
@@ -237,7 +241,7 @@ impl Certificates {
     /// # Errors
     /// [`RecordError::Unavailable`]; asking again is safe.
     pub async fn persist_keyring(&self, keyring: &KeyringRow) -> Result<bool, RecordError> {
-        self.insert(&KEYRING_INSERT, &insert_values(keyring)).await
+        self.insert(&KEYRING_INSERT, &keyring_values(keyring)).await
     }
 
     /// Inserts one row; `false`: one of its keys is taken.
@@ -259,11 +263,11 @@ impl Certificates {
 
 /// Inserts an active certificate in a transaction that does more.
 pub(crate) async fn insert(transaction: &mut Transaction, certificate: &CertificateRow) -> Result<(), Error> {
-    transaction.execute(&INSERT, &inserted(certificate)).await.map(|_| ())
+    transaction.execute(&INSERT, &insert_values(certificate)).await.map(|_| ())
 }
 
-/// The values for `INSERT`.
-fn inserted(certificate: &CertificateRow) -> [Value<'_>; 11] {
+/// What [`INSERT`] takes.
+pub(crate) fn insert_values(certificate: &CertificateRow) -> [Value<'_>; 11] {
     let key = certificate.key.as_ref();
     [
         Value::Text(&certificate.id),
@@ -281,7 +285,7 @@ fn inserted(certificate: &CertificateRow) -> [Value<'_>; 11] {
 }
 
 /// The values of a keyring's row.
-pub(crate) fn insert_values(keyring: &KeyringRow) -> [Value<'_>; 10] {
+pub(crate) fn keyring_values(keyring: &KeyringRow) -> [Value<'_>; 10] {
     [
         Value::Text(&keyring.kek_id),
         Value::Text(&keyring.kdf),
@@ -310,7 +314,7 @@ fn one(rows: &[Row], what: impl FnOnce() -> String) -> Result<CertificateRow, Re
     }
 }
 
-fn certificate_row(row: &Row) -> Result<CertificateRow, RowError> {
+pub(crate) fn certificate_row(row: &Row) -> Result<CertificateRow, RowError> {
     let fingerprint = <[u8; 32]>::try_from(row.bytes(4)?)
         .map_err(|bytes| RowError { reason: format!("a fingerprint has {} bytes", bytes.len()) })?;
     let key = match (row.text_or_null(6)?, row.bytes_or_null(7)?, row.bytes_or_null(8)?) {

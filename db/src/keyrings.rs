@@ -5,7 +5,7 @@
 use proto::Timestamp;
 
 use crate::audit::Audit;
-use crate::certificates::{KeyringRow, insert_values, keyring_row};
+use crate::certificates::{KeyringRow, keyring_row, keyring_values};
 use crate::database::Database;
 use crate::failure::{self, Failure};
 use crate::record::RecordError;
@@ -134,7 +134,7 @@ impl Keyrings {
             let values = [Value::Integer(next.created.millis()), Value::Text(former)];
             transaction.execute(&RETIRE, &values).await?;
         }
-        match transaction.execute(&INSERT, &insert_values(next)).await {
+        match transaction.execute(&INSERT, &keyring_values(next)).await {
             Ok(_) => {}
             Err(error) if failure::classify(&error) == Failure::Taken => return Ok(false),
             Err(error) => return Err(error.into()),

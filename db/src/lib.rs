@@ -28,7 +28,9 @@ mod hubs;
 mod journal;
 mod keyrings;
 mod record;
+mod renewal;
 mod revocations;
+mod rotation;
 mod tokens;
 
 pub mod doctor;
@@ -50,7 +52,9 @@ pub use read::{
     SettledRun, StoredStory, Wanted,
 };
 pub use record::RecordError;
+pub use renewal::{LeafRow, Renewal, SUPERSEDED_MAX};
 pub use revocations::{Holder, REVOCATIONS_PER_PAGE, REVOKED_LISTED_MAX, Revocation, Revocations, Revoked};
+pub use rotation::{Hanging, HangingFrom, RotationRow, Rotations, StepChanges};
 pub use schedule::{
     Cancelled, Due, Occurrence, Schedule, ScheduleState, ScheduleWish, Scheduled, SeriesState, SeriesStep,
     SeriesWish, Shot, Stepped, Turn, Which,

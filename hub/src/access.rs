@@ -12,6 +12,7 @@ mod denials;
 mod grants;
 mod patterns;
 mod revoked;
+mod roster;
 mod trust;
 
 use std::sync::Arc;
@@ -34,6 +35,7 @@ pub(crate) use authorize::{Denied, Permit, Reach, Target, is_granted};
 pub(crate) use denials::Denials;
 pub(crate) use grants::{Grants, Rule, is_operator, place};
 pub(crate) use revoked::Revoked;
+pub(crate) use roster::{Present, Roster};
 pub(crate) use trust::Trust;
 
 /// How often the counts are looked at. A change made through another hub counts here by then.
@@ -113,7 +115,7 @@ impl AccessTask {
         let access = Access {
             grants: Arc::new(Grants::load(&database, head.grants, rule).await?),
             revoked: Arc::new(Revoked::default().read_on(&database, clock.now()).await?),
-            trust: Arc::new(Trust::load(&database, &identity, head.trust).await?),
+            trust: Arc::new(Trust::load(&identity, clock, head.trust).await?),
         };
         if access.grants.is_open() {
             let until = match rule {
@@ -175,7 +177,7 @@ impl AccessTask {
             access.revoked = Arc::new(access.revoked.read_on(&self.database, self.clock.now()).await?);
         }
         if head.trust != self.head.trust {
-            access.trust = Arc::new(Trust::load(&self.database, &self.identity, head.trust).await?);
+            access.trust = Arc::new(Trust::load(&self.identity, self.clock, head.trust).await?);
         }
         self.head = head;
         self.now.send_replace(access);

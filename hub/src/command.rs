@@ -15,6 +15,7 @@ mod parked;
 mod parked_search;
 mod permits;
 mod read;
+mod rotation;
 mod schedule;
 mod tokens;
 mod wait;
@@ -35,6 +36,7 @@ use crate::clock::Clock;
 use crate::dispatch::ConnectionId;
 use crate::identity::{HubIdentity, Peer};
 use crate::metrics::Metrics;
+use crate::rotation::RotationDesk;
 use crate::store::Store;
 
 pub(crate) use permits::Wish;
@@ -51,6 +53,8 @@ pub(crate) struct Commands {
     pub(crate) identity: Arc<HubIdentity>,
     /// What is not the log: certificates, grants, the journal.
     pub(crate) database: Database,
+    /// The replacement of leaves and authorities.
+    pub(crate) rotations: RotationDesk,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
     /// What was denied.
@@ -67,6 +71,7 @@ pub(crate) struct Sources {
     pub(crate) access: AccessWatch,
     pub(crate) database: Database,
     pub(crate) identity: Arc<HubIdentity>,
+    pub(crate) rotations: RotationDesk,
     pub(crate) clock: Clock,
     pub(crate) denials: Denials,
     pub(crate) metrics: Metrics,
@@ -83,11 +88,11 @@ pub(crate) struct Caller {
 
 impl Commands {
     pub(crate) fn new(sources: Sources) -> Self {
-        let Sources { store, access, database, identity, clock, denials, metrics } = sources;
+        let Sources { store, access, database, identity, rotations, clock, denials, metrics } = sources;
         let rows = database.grants();
         let looks = Arc::new(Semaphore::new(wait::LOOKS_MAX));
         let lists = Arc::new(Semaphore::new(schedule::LISTS_MAX));
-        Self { store, rows, access, database, identity, clock, metrics, denials, looks, lists }
+        Self { store, rows, access, database, identity, rotations, clock, metrics, denials, looks, lists }
     }
 
     /// Does what `caller` asks for.
@@ -126,9 +131,7 @@ impl Commands {
             Request::Schedule(request) => self.schedule(&caller, request).await,
             Request::Parked(request) => self.parked(&caller, *request).await,
             Request::Admin(request) => self.admin(&caller, *request).await,
-            Request::Renew { .. } => {
-                Err(Refusal::Invalid { reason: "this hub cannot renew certificates yet".to_owned() })
-            }
+            Request::Renew { csr } => self.renew(&caller, &csr).await,
         }
     }
 

@@ -9,6 +9,7 @@ use db::DatabaseUrl;
 use crate::access::Rule;
 use crate::dispatch::{OnStall, Rules};
 use crate::error::HubError;
+use crate::identity::LeafTimes;
 use crate::passphrase::PassphraseSource;
 
 /// Everything that a hub can be told.
@@ -46,6 +47,8 @@ pub struct HubConfig {
     pub limits: ConnectionLimits,
     /// How often the outbox is looked at.
     pub outbox: OutboxPoll,
+    /// How long certificates of hubs and spokes live, and how fast they are renewed in haste.
+    pub leaves: LeafTimes,
     /// Who decides what spokes may do.
     pub access: AccessMode,
     /// Whether [`AccessMode::Open`] counts also where others than this machine can connect.
@@ -181,6 +184,7 @@ impl HubConfig {
             outbox: OutboxPoll::default(),
             access: AccessMode::default(),
             open_to_others: false,
+            leaves: LeafTimes::default(),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! waits, so two full sockets cannot block each other.
 
 mod listening;
+mod renewing;
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -26,13 +27,14 @@ use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use crate::access::Access;
+use crate::access::{Access, Present};
 use crate::command::{Caller, Commands};
 use crate::dispatch::{ConnectionId, DEADLINES_MAX, Outgoing, PUSHES_MAX};
 use crate::identity::Peer;
 use crate::journal::Notes;
 
 use listening::Listening;
+use renewing::Renewing;
 
 /// Bytes that are gathered before a write. At it nothing more is encoded until some are written.
 const WRITE_BYTES: usize = 128 * 1024;
@@ -127,6 +129,10 @@ pub(crate) struct Connection<S> {
     listening: Listening,
     /// The version of what is trusted that the peer was told of.
     trust_told: u64,
+    /// The peer's place on the roster, once it is welcome.
+    present: Option<Present>,
+    /// When the peer is asked to renew its certificate.
+    renewing: Renewing,
     pushes: Vec<Outgoing>,
     running: Running,
     /// Reads that wait for their turn, and those that run.
@@ -171,6 +177,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
         let (outgoing, outbox) = mpsc::channel(PUSHES_MAX + DEADLINES_MAX);
         let started = Instant::now();
         let access = terms.commands.access.subscribe();
+        let renewing = Renewing::new(terms.commands.clock.instant(peer.half_life), expires);
         let connection = Self {
             caller: Arc::new(Caller { peer, connection: id, label }),
             session,
@@ -187,6 +194,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
             revocation_seen: 0,
             listening: Listening::default(),
             trust_told: 0,
+            present: None,
+            renewing,
             pushes: Vec::with_capacity(PUSHES_PER_TURN),
             running: FuturesUnordered::new(),
             reads: VecDeque::new(),
@@ -280,7 +289,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
     fn timer(&self) -> Instant {
         let session = self.session.poll_timeout().map_or(self.expires, |at| self.started + at);
         let write = if self.unflushed || !self.pending.is_empty() { self.write_by } else { self.expires };
-        session.min(write).min(self.expires)
+        let renewal = self.renewing.at().filter(|_| self.present.is_some()).unwrap_or(self.expires);
+        session.min(write).min(renewal).min(self.expires)
     }
 
     fn now(&self) -> Duration {
@@ -295,6 +305,11 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
         }
         if (self.unflushed || !self.pending.is_empty()) && now >= self.write_by {
             return Err(Ended::SlowReader(self.terms.write_within));
+        }
+        if self.present.is_some()
+            && let Some(within) = self.renewing.of_age(now)
+        {
+            self.session.renew(within);
         }
         Ok(self.session.handle_timeout(self.now())?)
     }
@@ -360,8 +375,12 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
             }
             // What it asked for before is still answered; `is_finished` tells when.
             FromSpoke::Goodbye => {}
-            // Nobody asks for it yet.
-            FromSpoke::TrustKept(_) => {}
+            FromSpoke::TrustKept(version) => {
+                // It cannot have kept what it was not told.
+                if let Some(present) = &self.present {
+                    present.kept(version.min(self.trust_told));
+                }
+            }
         }
         Ok(())
     }
@@ -385,6 +404,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
             keep_alive_ms: u32::try_from(self.terms.keep_alive.as_millis()).unwrap_or(u32::MAX),
         };
         self.session.welcome(welcome, self.now());
+        let roster = self.terms.commands.rotations.roster();
+        self.present = Some(roster.enter(self.caller.connection, Arc::clone(&self.caller.label)));
         self.tell_trust();
         self.reader.decoder_mut().set_max_frame_length(self.session.frame_bytes_max());
         Ok(())
@@ -429,6 +450,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
             self.trust_told = trust.told().version;
             self.session.trust(trust.told().clone());
         }
+        if trust.is_replaced(&self.caller.peer) && self.renewing.replaced(trust.told().version) {
+            self.session.renew(trust.spread());
+        }
     }
 
     async fn answered(&mut self, id: RequestId, outcome: Result<Reply, Refusal>) {
@@ -442,6 +466,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
     async fn reply(&mut self, id: RequestId, outcome: Result<Reply, Refusal>) {
         self.reading.remove(&id);
         let opened = self.listening.answered(id, &outcome);
+        if let Ok(Reply::Renewed(_)) = &outcome {
+            self.renewing.renewed();
+        }
         self.session.reply(id, outcome);
         if let Some(listener) = opened {
             // It may have been forbidden while it was being opened.

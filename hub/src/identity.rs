@@ -1,18 +1,19 @@
 //! The hub's identity and those that it gives to spokes.
 //!
-//! The authorities live in the table `certificate`, their keys sealed under the keyring. They are
-//! made at the first start of the first hub: each step inserts if nobody has, and whoever comes
+//! The authorities live in the table `certificate`, their keys sealed under the keyring. The first ones
+//! are made at the first start of the first hub: each step inserts if nobody has, and whoever comes
 //! second reads what the first has stored. A root is made only into an empty table, so neither a
-//! wrong passphrase nor a lost row ever leads to a second one. The hub's own leaf has a new key at
-//! each start and at half its life; that key is never stored.
+//! wrong passphrase nor a lost row ever leads to a second one. Later ones are made by a replacement
+//! ([`rotation`]), and which of them count for what, [`standing`] says. The hub's own leaf has a new key
+//! at each start, at half its life and with each new issuer; that key is never stored.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use certs::seal::{KdfCost, Passphrase};
 use certs::tls::{self, HubCertificate};
-use certs::{Authority, CertificateDer, IssuerKind, LEAF_LIFETIME, Role};
-use db::{CertificateRow, Certificates};
+use certs::{Authority, CertificateDer, Role};
+use db::{CertificateRow, Certificates, Rotations};
 use proto::enrol::Enrolled;
 use proto::{HubId, ServiceName, Timestamp};
 use tokio_rustls::rustls::ServerConfig;
@@ -20,19 +21,30 @@ use tokio_rustls::rustls::ServerConfig;
 mod chain;
 mod enrolment;
 mod error;
+pub(crate) mod expiry;
 mod keys;
 mod lists;
+mod renewal;
+pub(crate) mod rotation;
+pub(crate) mod standing;
+mod succession;
+mod times;
 
 pub(crate) use enrolment::Entry;
 pub(crate) use error::AuthError;
 pub use error::IdentityError;
 pub(crate) use keys::{blocking, keyring_row, open_any};
+pub use times::{LEAF_LIFETIME_MAX, LEAF_LIFETIME_MIN, LeafLifetimeError, LeafTimes, RENEW_WITHIN};
 
-use chain::SPOKE_ISSUER;
+use expiry::Ends;
 use keys::Vault;
+use standing::Standing;
 
-/// How long before its end a certificate is treated as ended.
-pub(crate) const EXPIRED_BEFORE: Duration = Duration::from_mins(10);
+/// How long before its end a certificate is treated as ended, at most.
+const ENDED_BEFORE_MAX: Duration = Duration::from_mins(10);
+
+/// The part of its life before its end at which a certificate is treated as ended, if that is less.
+const ENDED_BEFORE_PART: u32 = 10;
 
 /// A peer whose certificate was found in the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,45 +57,82 @@ pub(crate) struct Peer {
     pub(crate) issuer: String,
     /// SHA-256 of its leaf.
     pub(crate) fingerprint: [u8; 32],
+    /// When its leaf was made, by the database's clock.
+    pub(crate) made: Timestamp,
+    /// When its leaf has lived for half its life.
+    pub(crate) half_life: Timestamp,
     /// When its leaf counts as ended: a little before its very end.
     pub(crate) not_after: Timestamp,
 }
 
-/// What a look at the hub's own certificates led to.
+/// What a look at the hub's own leaf led to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Renewal {
-    /// They are good.
+    /// It is good.
     NotDue {
         /// Until then.
         until: Timestamp,
     },
-    /// The leaf is a new one; the next handshake shows it.
+    /// It is a new one; the next handshake shows it.
     Renewed {
         /// When the next is due.
         until: Timestamp,
     },
 }
 
-/// The opened keyring, the chain and what is shown to peers.
+/// Since when leaves are to be newer than they were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LeavesRotated {
+    /// By which rotation.
+    pub(crate) rotation: u64,
+    /// Leaves that were made before are to be renewed.
+    pub(crate) at: Timestamp,
+}
+
+/// The opened keyring, the authorities and what is shown to peers.
 #[derive(Debug)]
 pub(crate) struct HubIdentity {
     vault: Vault,
     hub: HubId,
-    root: CertificateDer<'static>,
-    issuers: RwLock<Arc<Issuers>>,
+    times: LeafTimes,
+    current: RwLock<Arc<Current>>,
     shown: Arc<HubCertificate>,
+    /// Held while what is current is replaced, so that no two do it at a time.
+    replacing: tokio::sync::Mutex<()>,
+}
+
+/// What a hub works with from one replacement of it to the next.
+#[derive(Debug)]
+struct Current {
+    authorities: Authorities,
+    leaf: OwnLeaf,
     server_config: Arc<ServerConfig>,
 }
 
+/// The authorities as they were read.
 #[derive(Debug)]
-struct Issuers {
+struct Authorities {
+    standing: Standing,
     hub: Authority,
     spoke: Authority,
-    leaf_due: Timestamp,
+    roots: Vec<CertificateDer<'static>>,
+    cross: Vec<CertificateDer<'static>>,
+    rows: Vec<CertificateRow>,
+    leaves: Option<LeavesRotated>,
+}
+
+/// The hub's own leaf, without its key.
+#[derive(Debug, Clone)]
+struct OwnLeaf {
+    chain: Vec<CertificateDer<'static>>,
+    due: Timestamp,
+    ends: Timestamp,
+    /// The last rotation of leaves that it was made after.
+    rotation: Option<u64>,
 }
 
 impl HubIdentity {
-    /// Opens the keyring and loads the chain; makes what a first start has to make.
+    /// Opens the keyring and loads the authorities; makes what a first start has to make.
     ///
     /// # Errors
     /// [`IdentityError`]; nothing has been written if the passphrase is wrong.
@@ -91,52 +140,125 @@ impl HubIdentity {
         certificates: &Certificates,
         passphrase: &Passphrase,
         hub: &HubId,
+        times: LeafTimes,
         now: Timestamp,
     ) -> Result<Self, IdentityError> {
-        Self::load_with_cost(certificates, passphrase, hub, now, KdfCost::default()).await
+        let vault = Vault::open(certificates.clone(), passphrase, now, KdfCost::default()).await?;
+        Self::of(vault, hub, times, now).await
     }
 
-    /// As [`Self::load`], with another cost for a keyring that is made now.
+    async fn of(vault: Vault, hub: &HubId, times: LeafTimes, now: Timestamp) -> Result<Self, IdentityError> {
+        vault.make_first(now).await?;
+        let authorities = vault.authorities().await?;
+        let (leaf, key) = vault.hub_leaf(&authorities, hub, times.lifetime, now).await?;
+        let shown = Arc::new(HubCertificate::new(leaf.chain.clone(), &key)?);
+        let server_config = server_config(&authorities, &shown)?;
+        let current = RwLock::new(Arc::new(Current { authorities, leaf, server_config }));
+        let replacing = tokio::sync::Mutex::new(());
+        Ok(Self { vault, hub: hub.clone(), times, current, shown, replacing })
+    }
+
+    /// Reads the authorities anew, trusts what is trusted now, and shows a new leaf if the one that is
+    /// shown does not hang from what issues now.
     ///
     /// # Errors
-    /// As [`Self::load`].
-    pub(crate) async fn load_with_cost(
-        certificates: &Certificates,
-        passphrase: &Passphrase,
-        hub: &HubId,
-        now: Timestamp,
-        cost: KdfCost,
-    ) -> Result<Self, IdentityError> {
-        let vault = Vault::open(certificates.clone(), passphrase, now, cost).await?;
-        let root = vault.root(now).await?;
-        let hub_issuer = vault.issuer(&root, IssuerKind::Hub, now).await?;
-        let spoke_issuer = vault.issuer(&root, IssuerKind::Spoke, now).await?;
-        let (leaf, key) = vault.hub_leaf(&hub_issuer, hub, now).await?;
-        let leaf_due = half_life(now, &leaf)?;
-        let chain = vec![leaf, hub_issuer.certificate().clone()];
-        let shown = Arc::new(HubCertificate::new(chain, &key)?);
-        let root = root.certificate().clone();
-        let server_config = tls::server_config(std::slice::from_ref(&root), Arc::clone(&shown) as Arc<_>)?;
-        let issuers = Issuers { hub: hub_issuer, spoke: spoke_issuer, leaf_due };
-        Ok(Self {
-            vault,
-            hub: hub.clone(),
-            root,
-            issuers: RwLock::new(Arc::new(issuers)),
-            shown,
-            server_config: Arc::new(server_config),
+    /// [`IdentityError`]; what was there before counts on.
+    pub(crate) async fn reload(&self, now: Timestamp) -> Result<(), IdentityError> {
+        let _replacing = self.replacing.lock().await;
+        let authorities = self.vault.authorities().await?;
+        let before = self.current();
+        let fits = before.leaf.chain.get(1..) == Some(authorities.above_hubs().as_slice())
+            && before.leaf.rotation == authorities.leaves.map(|leaves| leaves.rotation);
+        // Whoever is met from now on is believed before anything is shown that hangs from it.
+        let server_config = server_config(&authorities, &self.shown)?;
+        let leaf = if fits { before.leaf.clone() } else { self.show_new_leaf(&authorities, now).await? };
+        self.replace(Current { authorities, leaf, server_config });
+        Ok(())
+    }
+
+    /// Makes a new leaf for the hub if the one that is shown has lived for half its life. To be called
+    /// now and then.
+    ///
+    /// # Errors
+    /// [`IdentityError`]; the former leaf is shown on.
+    pub(crate) async fn renew_leaf_if_due(&self, now: Timestamp) -> Result<Renewal, IdentityError> {
+        let until = self.current().leaf.due;
+        if now < until {
+            return Ok(Renewal::NotDue { until });
+        }
+        let _replacing = self.replacing.lock().await;
+        let authorities = self.vault.authorities().await?;
+        let server_config = server_config(&authorities, &self.shown)?;
+        let leaf = self.show_new_leaf(&authorities, now).await?;
+        let until = leaf.due;
+        self.replace(Current { authorities, leaf, server_config });
+        Ok(Renewal::Renewed { until })
+    }
+
+    /// The root in use.
+    pub(crate) fn root(&self) -> CertificateDer<'static> {
+        self.current().authorities.roots.first().cloned().expect("there is a root in use at any time")
+    }
+
+    /// All roots that peers are to trust, the one in use first.
+    pub(crate) fn roots(&self) -> Vec<CertificateDer<'static>> {
+        self.current().authorities.roots.clone()
+    }
+
+    /// The id of the issuer of spokes in use.
+    pub(crate) fn spoke_issuer(&self) -> String {
+        self.current().authorities.standing.spoke_issuer.to_string()
+    }
+
+    /// Since when leaves are to be newer than they were.
+    pub(crate) fn leaves_rotated(&self) -> Option<LeavesRotated> {
+        self.current().authorities.leaves
+    }
+
+    /// The rows of the authorities and which of them count for what.
+    pub(crate) fn standing(&self) -> (Vec<CertificateRow>, Standing) {
+        let current = self.current();
+        (current.authorities.rows.clone(), current.authorities.standing.clone())
+    }
+
+    /// When what this hub cannot do without ends.
+    ///
+    /// # Errors
+    /// [`IdentityError::Certificate`] if a certificate cannot be read.
+    pub(crate) fn ends(&self) -> Result<Ends, IdentityError> {
+        let current = self.current();
+        let authorities = &current.authorities;
+        Ok(Ends {
+            root: certs::not_after(&self.root())?,
+            hub_issuer: certs::not_after(authorities.hub.certificate())?,
+            spoke_issuer: certs::not_after(authorities.spoke.certificate())?,
+            hub_leaf: current.leaf.ends,
+            leaf_lifetime: self.times.lifetime,
         })
     }
 
-    /// The root that peers trust.
-    pub(crate) fn root(&self) -> &CertificateDer<'static> {
-        &self.root
+    /// How long leaves live, and how much time their holders get.
+    pub(crate) fn times(&self) -> LeafTimes {
+        self.times
     }
 
-    /// The TLS settings for the listener; they show the newest leaf by themselves.
+    /// Whether nothing can be signed by the root here.
+    pub(crate) fn root_key_is_elsewhere(&self) -> bool {
+        let current = self.current();
+        let id = current.authorities.standing.root.to_string();
+        let mut active = current.authorities.rows.iter().filter(|row| row.version == 0);
+        active.any(|row| row.id == id && row.key.is_none())
+    }
+
+    /// The replacements that this identity follows.
+    pub(crate) fn rotations(&self) -> Rotations {
+        self.vault.rotations()
+    }
+
+    /// The TLS settings for the next handshake.
     #[must_use]
     pub(crate) fn server_config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.server_config)
+        Arc::clone(&self.current().server_config)
     }
 
     /// Issues a leaf for a new instance of `service`, for the key of `csr`, to a process of the hub's own
@@ -161,46 +283,68 @@ impl HubIdentity {
         service: &ServiceName,
         now: Timestamp,
     ) -> Result<(Enrolled, CertificateRow), IdentityError> {
-        let issuers = self.issuers();
         let instance = uuid::Uuid::now_v7().to_string();
-        let leaf = certs::spoke_leaf(&issuers.spoke, csr, service, &instance, now, LEAF_LIFETIME)?;
-        let id = spoke_id(service.as_str(), &instance);
-        let row = chain::row(&id, Role::Spoke.as_str(), service.as_str(), SPOKE_ISSUER, &leaf)?;
+        let (row, enrolled) = self.spoke_leaf(csr, service, &instance, now)?;
+        Ok((enrolled, row))
+    }
+
+    /// A leaf for an instance of `service`: its row, which is not stored yet, and what its holder gets.
+    fn spoke_leaf(
+        &self,
+        csr: &[u8],
+        service: &ServiceName,
+        instance: &str,
+        now: Timestamp,
+    ) -> Result<(CertificateRow, Enrolled), IdentityError> {
+        let current = self.current();
+        let authorities = &current.authorities;
+        let leaf = certs::spoke_leaf(&authorities.spoke, csr, service, instance, now, self.times.lifetime)?;
+        let id = spoke_id(service.as_str(), instance);
+        let issuer = authorities.standing.spoke_issuer.to_string();
+        let row = chain::row(&id, Role::Spoke.as_str(), service.as_str(), &issuer, &leaf)?;
+        let above = std::iter::once(authorities.spoke.certificate()).chain(&authorities.cross);
         let enrolled = Enrolled {
-            chain: vec![leaf.to_vec(), issuers.spoke.certificate().to_vec()],
-            roots: vec![self.root.to_vec()],
+            chain: std::iter::once(&leaf).chain(above).map(|der| der.to_vec()).collect(),
+            roots: authorities.roots.iter().map(|root| root.to_vec()).collect(),
             hubs: Vec::new(),
             not_after_ms: row.not_after.millis(),
         };
-        Ok((enrolled, row))
+        Ok((row, enrolled))
     }
 
     /// Who the holder of `leaf` is, by its row. TLS must have verified the chain.
     ///
-    /// Each call reads the table, so that a revocation counts for the very next connection.
+    /// Each call reads the table, so that a revocation counts for the very next connection. If it is
+    /// shown for the first time, the certificates that it has taken the place of end with this.
     ///
     /// # Errors
     /// [`AuthError`] if there is no such row, it does not fit, or it does not count any more.
     pub(crate) async fn authenticate(&self, leaf: &[u8], now: Timestamp) -> Result<Peer, AuthError> {
         let fingerprint = certs::fingerprint(leaf);
         let claimed = certs::identity(leaf).map_err(AuthError::Certificate)?;
-        let row = self.vault.by_fingerprint(&fingerprint).await?.ok_or(AuthError::Unknown)?;
+        let found = self.vault.leaf(&fingerprint).await?.ok_or(AuthError::Unknown)?;
+        let row = &found.row;
+        let id = || row.id.clone();
         let fits = row.role == claimed.role.as_str()
             && row.service == claimed.service
             && row.id == spoke_id(&claimed.service, &claimed.instance);
         if claimed.role != Role::Spoke || !fits {
-            return Err(AuthError::OtherRole { id: row.id });
+            return Err(AuthError::OtherRole { id: id() });
         }
         if let Some(at) = row.revoked {
-            return Err(AuthError::Revoked { id: row.id, at, reason: row.reason.unwrap_or_default() });
+            return Err(AuthError::Revoked { id: id(), at, reason: row.reason.clone().unwrap_or_default() });
         }
         let service = ServiceName::parse(&row.service).map_err(|_| AuthError::Unknown)?;
-        let not_after = before(row.not_after, EXPIRED_BEFORE);
+        let not_after = counts_until(row.not_before, row.not_after);
         if not_after <= now {
-            return Err(AuthError::Expired { id: row.id, at: row.not_after });
+            return Err(AuthError::Expired { id: id(), at: row.not_after });
         }
-        let issuer = row.issuer;
-        Ok(Peer { service, instance: claimed.instance, issuer, fingerprint, not_after })
+        if row.version == 0 && found.former_counts {
+            self.vault.revoke_superseded(&row.id, now).await?;
+        }
+        let half_life = row.not_before.plus(row.not_after.since(row.not_before) / 2);
+        let (issuer, made) = (row.issuer.clone(), found.created);
+        Ok(Peer { service, instance: claimed.instance, issuer, fingerprint, made, half_life, not_after })
     }
 
     /// Whether the certificate of `peer`, which was in order once, still is.
@@ -208,53 +352,59 @@ impl HubIdentity {
     /// # Errors
     /// As [`Self::authenticate`].
     pub(crate) async fn still_counts(&self, peer: &Peer) -> Result<(), AuthError> {
-        let row = self.vault.by_fingerprint(&peer.fingerprint).await?.ok_or(AuthError::Unknown)?;
+        let row = self.vault.leaf(&peer.fingerprint).await?.ok_or(AuthError::Unknown)?.row;
         match row.revoked {
             Some(at) => Err(AuthError::Revoked { id: row.id, at, reason: row.reason.unwrap_or_default() }),
             None => Ok(()),
         }
     }
 
-    /// Makes a new leaf for the hub if the one that is shown has lived for half its life, and new
-    /// issuers below the root when they come to their end. To be called now and then.
-    ///
-    /// # Errors
-    /// [`IdentityError`]; the former leaf is shown on.
-    pub(crate) async fn renew_leaf_if_due(&self, now: Timestamp) -> Result<Renewal, IdentityError> {
-        let issuers = self.issuers();
-        let issuers_due =
-            chain::due(issuers.hub.certificate(), now)? || chain::due(issuers.spoke.certificate(), now)?;
-        if !issuers_due && now < issuers.leaf_due {
-            return Ok(Renewal::NotDue { until: issuers.leaf_due });
-        }
-        let (hub, spoke) = if issuers_due {
-            let root = self.vault.root(now).await?;
-            let hub = self.vault.issuer(&root, IssuerKind::Hub, now).await?;
-            (hub, self.vault.issuer(&root, IssuerKind::Spoke, now).await?)
-        } else {
-            (issuers.hub.clone(), issuers.spoke.clone())
-        };
-        let (leaf, key) = self.vault.hub_leaf(&hub, &self.hub, now).await?;
-        let leaf_due = half_life(now, &leaf)?;
-        self.shown.replace(vec![leaf, hub.certificate().clone()], &key)?;
-        let next = Arc::new(Issuers { hub, spoke, leaf_due });
-        *self.issuers.write().unwrap_or_else(PoisonError::into_inner) = next;
-        tracing::info!(until = %leaf_due, "the hub shows a new certificate");
-        Ok(Renewal::Renewed { until: leaf_due })
+    async fn show_new_leaf(
+        &self,
+        authorities: &Authorities,
+        now: Timestamp,
+    ) -> Result<OwnLeaf, IdentityError> {
+        let (leaf, key) = self.vault.hub_leaf(authorities, &self.hub, self.times.lifetime, now).await?;
+        self.shown.replace(leaf.chain.clone(), &key)?;
+        let issuer = authorities.standing.hub_issuer;
+        tracing::info!(until = %leaf.ends, %issuer, "the hub shows a new certificate");
+        Ok(leaf)
     }
 
-    fn issuers(&self) -> Arc<Issuers> {
-        Arc::clone(&self.issuers.read().unwrap_or_else(PoisonError::into_inner))
+    fn replace(&self, next: Current) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
     }
+
+    fn current(&self) -> Arc<Current> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Authorities {
+    /// What is shown with a hub's leaf.
+    fn above_hubs(&self) -> Vec<CertificateDer<'static>> {
+        std::iter::once(self.hub.certificate()).chain(&self.cross).cloned().collect()
+    }
+}
+
+/// Settings that trust what is trusted now. They are new ones each time, because those of live
+/// connections do not change.
+fn server_config(
+    authorities: &Authorities,
+    shown: &Arc<HubCertificate>,
+) -> Result<Arc<ServerConfig>, IdentityError> {
+    Ok(Arc::new(tls::server_config(&authorities.roots, Arc::clone(shown) as Arc<_>)?))
 }
 
 fn spoke_id(service: &str, instance: &str) -> String {
     format!("{service}/{instance}")
 }
 
-/// Half way between now and the end of `leaf`.
-fn half_life(now: Timestamp, leaf: &[u8]) -> Result<Timestamp, IdentityError> {
-    Ok(now.plus(certs::not_after(leaf)?.since(now) / 2))
+/// When a certificate with this validity counts as ended: a little before its end, so that no link is
+/// made with one that is about to be cut.
+fn counts_until(not_before: Timestamp, not_after: Timestamp) -> Timestamp {
+    let span = (not_after.since(not_before) / ENDED_BEFORE_PART).min(ENDED_BEFORE_MAX);
+    before(not_after, span)
 }
 
 /// The moment `span` earlier, or the first one that there is.

@@ -31,6 +31,7 @@ mod metrics;
 mod outbox;
 mod passphrase;
 mod quiet;
+mod rotation;
 
 #[cfg(feature = "simulation")]
 pub use access::Looks;
@@ -41,7 +42,9 @@ pub use data_folder::DataFolderError;
 pub use dispatch::simulation;
 pub use dispatch::{OnStall, Rules};
 pub use error::HubError;
-pub use identity::IdentityError;
+pub use identity::{
+    IdentityError, LEAF_LIFETIME_MAX, LEAF_LIFETIME_MIN, LeafLifetimeError, LeafTimes, RENEW_WITHIN,
+};
 pub use keyring::{KeyringRotation, RotatedKeyring, rotate_keyring};
 pub use passphrase::{PASSPHRASE_FILE_VARIABLE, PASSPHRASE_VARIABLE, PassphraseError, PassphraseSource};
 pub use run::{Ready, Stopped, run};

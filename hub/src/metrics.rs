@@ -15,6 +15,7 @@ use proto::{Domain, GroupName};
 use tokio::time::Instant;
 
 use crate::access::place;
+use crate::identity::expiry::Essential;
 
 /// Groups whose lag is told. The lag of more is not: Prometheus would suffer before the hub does.
 const GROUPS_MAX: usize = 1_000;
@@ -121,6 +122,7 @@ struct Counts {
     lag: Figures,
     age_ms: Figures,
     schedules: ScheduleCounts,
+    certificate_seconds: [AtomicU64; Essential::ALL.len()],
 }
 
 /// One figure a group.
@@ -249,6 +251,13 @@ impl Metrics {
         add(&self.0.schedules.failed, failed as u64);
     }
 
+    /// Something that this hub cannot do without ends in so long.
+    pub(crate) fn set_certificate_expires(&self, essential: Essential, left: Duration) {
+        if let Some(seconds) = self.0.certificate_seconds.get(essential as usize) {
+            seconds.store(left.as_secs(), Ordering::Relaxed);
+        }
+    }
+
     /// So many deliveries are with members now.
     pub(crate) fn set_in_flight(&self, deliveries: u64) {
         self.0.in_flight.store(deliveries, Ordering::Relaxed);
@@ -349,6 +358,7 @@ impl Metrics {
             &groups(&counts.age_ms),
         );
         page.schedules(&counts.schedules);
+        page.certificates(&counts.certificate_seconds);
         page.0
     }
 }
@@ -457,6 +467,15 @@ impl Page {
         let late = "Time from due to fired; its count is that of all fired.";
         self.histogram("schedule_lateness_seconds", late, &WAIT_BOUNDS, 1_000_000, &counts.lateness);
         self.counter("schedules_failed_total", "Schedules that failed for good.", &counts.failed);
+    }
+
+    fn certificates(&mut self, seconds: &[AtomicU64]) {
+        let name = "certificate_expires_seconds";
+        self.head(name, "Time until a certificate that the hub cannot do without ends.", "gauge");
+        for (label, left) in Essential::LABELS.iter().zip(seconds) {
+            let left = left.load(Ordering::Relaxed);
+            writeln!(self.0, "eventflow_{name}{{certificate=\"{label}\"}} {left}").ok();
+        }
     }
 
     fn groups(&mut self, name: &str, help: &str, unit: u32, figures: &BTreeMap<(GroupName, Domain), u64>) {

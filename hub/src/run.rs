@@ -33,6 +33,7 @@ use crate::journal::Notes;
 use crate::listener::Door;
 use crate::metrics::Metrics;
 use crate::outbox::OutboxTask;
+use crate::rotation::{RotationDesk, RotationTask};
 use crate::schedule::ScheduleTask;
 use crate::store::Store;
 use crate::{enrol, health, passphrase, schedule};
@@ -42,9 +43,6 @@ const LEASE: Duration = Duration::from_secs(5);
 
 /// How often the lease is renewed.
 const RENEW_EVERY: Duration = Duration::from_secs(1);
-
-/// How often the hub looks whether its own certificate is due.
-const LEAF_CHECK_EVERY: Duration = Duration::from_secs(60);
 
 /// How long each step of the stop may take beside the drain.
 const STEP_WITHIN: Duration = Duration::from_secs(5);
@@ -96,7 +94,8 @@ pub async fn run(
     let caution = how_the_last_ended(&database.hubs(), &hub).await;
     register(&database.hubs(), &row, &stop).await?;
     let clock = Clock::system();
-    let identity = HubIdentity::load(&database.certificates(), &passphrase, &hub, clock.now()).await?;
+    let (certificates, leaves) = (database.certificates(), config.leaves);
+    let identity = HubIdentity::load(&certificates, &passphrase, &hub, leaves, clock.now()).await?;
     drop(passphrase);
     let identity = Arc::new(identity);
     let hub_task = Starting { config, folder, database, hub, identity, clock, caution, rule };
@@ -217,11 +216,14 @@ impl Starting {
         let denials = Denials::new(metrics.clone(), notes.clone());
         let drain = writer.clone();
         let store = Store::new(writer, reader, dispatcher);
+        let (identity, hub) = (Arc::clone(&self.identity), self.hub.clone());
+        let rotations = RotationDesk::new(identity, access.clone(), hub, self.clock);
         let commands = Commands::new(Sources {
             store,
             access,
             database: self.database.clone(),
             identity: Arc::clone(&self.identity),
+            rotations,
             clock: self.clock,
             denials,
             metrics,
@@ -257,6 +259,8 @@ impl Starting {
         running.rest.spawn(tasks.notes);
         notes.note(self.hub.as_str(), "hub started");
         running.rest.spawn(tasks.access.run(running.rest_stop.clone()));
+        let rotation = RotationTask::new(commands.rotations.clone(), commands.metrics.clone());
+        running.rest.spawn(rotation.run(running.rest_stop.clone()));
         self.spawn_rest(&mut running, &listener, lease_says)?;
         if let Some(listener) = health {
             let state = HealthState::new(ready, commands.metrics.clone());
@@ -287,12 +291,11 @@ impl Starting {
         let rest_stop = running.rest_stop.clone();
         let row = row_of(&self.hub, address_of(listener)?);
         running.rest.spawn(keep_lease(self.database.hubs(), row, lease_says, rest_stop.clone()));
-        running.rest.spawn(keep_leaf(Arc::clone(&self.identity), self.clock, rest_stop));
         let address = address_of(listener)?;
         let opened = enrol::open(&self.folder, self.config.local_enrolment, address);
         let failed = |reason| HubError::Io { what: "opening the enrolment socket failed".to_owned(), reason };
         if let Some((socket, admits)) = opened.map_err(failed)? {
-            let (identity, stop) = (Arc::clone(&self.identity), running.rest_stop.clone());
+            let (identity, stop) = (Arc::clone(&self.identity), rest_stop);
             let served = enrol::serve(socket, identity, address.to_string(), admits, self.clock, stop);
             running.rest.spawn(served);
         }
@@ -484,21 +487,6 @@ async fn keep_lease(hubs: Hubs, row: HubRow, lost: watch::Sender<Option<String>>
             },
             // The database is away: nobody else can take over either, and the fences hold.
             Err(error) => warn!(%error, "the lease could not be renewed; trying again"),
-        }
-    }
-}
-
-/// Replaces the hub's own certificate at half of its life.
-async fn keep_leaf(identity: Arc<HubIdentity>, clock: Clock, stop: CancellationToken) {
-    let mut ticks = interval(LEAF_CHECK_EVERY);
-    loop {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            _ = ticks.tick() => {}
-        }
-        if let Err(error) = identity.renew_leaf_if_due(clock.now()).await {
-            error!(%error, "the hub's certificate could not be renewed; peers cannot connect once it ends");
         }
     }
 }

@@ -2,6 +2,7 @@
 //! authorities are replaced.
 
 use crate::number::Timestamp;
+use crate::rotation::{Begun, CertsStatus, Pace, Rotation, RotationKind};
 
 /// What peers are to trust.
 #[derive(Debug, Clone, PartialEq, Eq, bincode::Encode, bincode::Decode)]
@@ -40,6 +41,15 @@ pub enum CertsRequest {
         /// The issuer's id.
         issuer: String,
     },
+    /// Replaces leaves or authorities. Answered by [`CertsReply::Rotating`].
+    Rotate {
+        /// What is replaced.
+        kind: RotationKind,
+        /// How fast.
+        pace: Pace,
+    },
+    /// How authorities, leaves and their replacement stand. Answered by [`CertsReply::Status`].
+    Status,
 }
 
 /// What came of it.
@@ -54,13 +64,23 @@ pub enum CertsReply {
     },
     /// A list of revoked certificates (RFC 5280), in DER.
     List(Vec<u8>),
+    /// The replacement that is under way now.
+    Rotating {
+        /// Whether it is the one that was asked for.
+        begun: Begun,
+        /// The replacement.
+        rotation: Rotation,
+    },
+    /// How everything stands.
+    Status(Box<CertsStatus>),
 }
 
 impl CertsReply {
     /// Bytes that it holds, roughly.
     pub(crate) fn weight(&self) -> usize {
         match self {
-            Self::Revoked { .. } => 0,
+            Self::Revoked { .. } | Self::Rotating { .. } => 0,
+            Self::Status(status) => status.weight(),
             Self::List(der) => der.len(),
         }
     }

@@ -26,6 +26,7 @@ pub mod read;
 pub mod recurrence;
 pub mod refusal;
 pub mod report;
+pub mod rotation;
 pub mod schedule;
 pub mod token;
 pub mod wire;

@@ -18,6 +18,8 @@ mod chains;
 mod groups;
 #[path = "golden/parked.rs"]
 mod parked;
+#[path = "golden/rotation.rs"]
+mod rotation;
 #[path = "golden/token.rs"]
 mod token;
 #[path = "golden/values.rs"]

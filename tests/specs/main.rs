@@ -28,6 +28,7 @@ mod plans;
 mod process;
 mod projection;
 mod revocation;
+mod rotation;
 mod schedule;
 mod tidy;
 mod waiting;

@@ -15,6 +15,7 @@ use crate::{TestDatabase, within};
 pub struct Place {
     folder: tempfile::TempDir,
     database: String,
+    settings: Vec<(&'static str, String)>,
 }
 
 /// A command that has ended.
@@ -70,7 +71,13 @@ impl Place {
     /// A new data folder that works on the database with this URL.
     #[must_use]
     pub fn with_url(url: &str) -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), database: url.to_owned() }
+        Self { folder: tempfile::tempdir().unwrap(), database: url.to_owned(), settings: Vec::new() }
+    }
+
+    /// Gives every command from now on this setting in its environment.
+    pub fn set(&mut self, name: &'static str, value: &str) {
+        self.settings.retain(|(taken, _)| *taken != name);
+        self.settings.push((name, value.to_owned()));
     }
 
     /// The data folder.
@@ -98,6 +105,7 @@ impl Place {
         }
         command.env("EVENTFLOW_DATA", self.data()).env("EVENTFLOW_DATABASE", &self.database);
         command.env("EVENTFLOW_ON_STALL", "end").args(arguments);
+        command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command
     }

@@ -7,7 +7,8 @@ use certs::SecretKey;
 use certs::tls::{client_config, hub_name, provider};
 use futures::{SinkExt, StreamExt};
 use proto::enrol::{EnrolReply, EnrolRequest, Enrolled};
-use proto::message::{HubMessage, PROTOCOL_VERSION, SpokeMessage};
+use proto::message::{HubMessage, PROTOCOL_VERSION, Reply, Request, SpokeMessage};
+use proto::{Refusal, RequestId};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
@@ -40,8 +41,19 @@ impl Credentials {
         let EnrolReply::Issued(Enrolled { chain, roots, .. }) = proto::wire::decode(&answer).unwrap() else {
             panic!("the hub did not enrol {service}");
         };
-        let der = |list: Vec<Vec<u8>>| list.into_iter().map(CertificateDer::from).collect();
         Self { chain: der(chain), roots: der(roots), key }
+    }
+
+    /// Renews these over a connection that was made with them.
+    ///
+    /// # Errors
+    /// What the hub says against it.
+    pub async fn renewed(&self, peer: &mut Peer) -> Result<Self, Refusal> {
+        let (csr, key) = certs::spoke_request().unwrap();
+        match peer.ask(Request::Renew { csr }).await? {
+            Reply::Renewed(renewed) => Ok(Self { chain: der(renewed.chain), roots: der(renewed.roots), key }),
+            other => panic!("expected a certificate, got {other:?}"),
+        }
     }
 
     /// TLS settings as a spoke has them.
@@ -81,6 +93,7 @@ impl Credentials {
 #[derive(Debug)]
 pub struct Peer {
     stream: TlsStream<TcpStream>,
+    asked: u64,
 }
 
 impl Peer {
@@ -92,7 +105,7 @@ impl Peer {
         let socket = TcpStream::connect(address).await?;
         let stream =
             within("a TLS handshake", TlsConnector::from(Arc::new(config)).connect(hub_name(), socket));
-        Ok(Self { stream: stream.await? })
+        Ok(Self { stream: stream.await?, asked: 0 })
     }
 
     /// Connects and is welcomed.
@@ -132,10 +145,31 @@ impl Peer {
         Some(proto::wire::decode(&payload).unwrap())
     }
 
+    /// Asks for something and waits for the answer, passing over whatever else the hub says.
+    ///
+    /// # Errors
+    /// What the hub says against it.
+    pub async fn ask(&mut self, body: Request) -> Result<Reply, Refusal> {
+        self.asked += 1;
+        let id = RequestId(self.asked);
+        self.say(&SpokeMessage::Request { id, body }).await;
+        loop {
+            match self.hear().await {
+                Some(HubMessage::Reply { id: answered, outcome }) if answered == id => return outcome,
+                Some(_) => {}
+                None => panic!("the hub has closed without an answer"),
+            }
+        }
+    }
+
     /// Waits until the hub has closed, whatever it says before.
     pub async fn is_closed(mut self) {
         until_closed(&mut self.stream).await;
     }
+}
+
+fn der(list: Vec<Vec<u8>>) -> Vec<CertificateDer<'static>> {
+    list.into_iter().map(CertificateDer::from).collect()
 }
 
 /// The first message of a connection.

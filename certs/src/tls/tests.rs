@@ -234,3 +234,41 @@ fn spokes_that_share_a_service_are_told_apart_by_their_leaves() {
     };
     assert_ne!(crate::fingerprint(&leaf("i-1")), crate::fingerprint(&leaf("i-2")));
 }
+
+/// A root that has followed the scene's, an issuer of hubs below it, and what makes those who trust only
+/// the former root believe it.
+fn successor(scene: &Scene) -> (crate::Authority, crate::Authority, CertificateDer<'static>) {
+    let root = crate::root_of_generation("acme.internal", 2, now()).unwrap();
+    let issuer = crate::intermediate(&root, crate::IssuerKind::Hub, now()).unwrap();
+    let cross = crate::cross_certificate(&scene.root, &root, 2, now()).unwrap();
+    (root, issuer, cross)
+}
+
+#[test]
+fn a_hub_under_a_new_root_is_believed_by_those_who_know_only_the_former_and_only_the_new_one() {
+    let scene = Scene::new();
+    let (root, issuer, cross) = successor(&scene);
+    let (leaf, key) =
+        hub_leaf(&issuer, &proto::HubId::parse("1.HUB").unwrap(), now(), LEAF_LIFETIME).unwrap();
+    let chain = vec![leaf, issuer.certificate().clone(), cross];
+    let both = [scene.root.certificate().clone(), root.certificate().clone()];
+    for trusted in [&both[..1], &both[1..], &both[..]] {
+        let shown = Arc::new(HubCertificate::new(chain.clone(), &key).unwrap());
+        let mut hub = server_config(&both, shown).unwrap();
+        hub.time_provider = Arc::new(At(now()));
+        let (spoke, spoke_key) = scene.spoke_chain();
+        let mut spoke = client_config(trusted, spoke, &spoke_key).unwrap();
+        spoke.time_provider = Arc::new(At(now()));
+        meet(spoke, hub).unwrap();
+    }
+}
+
+#[test]
+fn without_the_cross_certificate_a_new_root_is_a_stranger() {
+    let scene = Scene::new();
+    let (_, issuer, _) = successor(&scene);
+    let (leaf, key) =
+        hub_leaf(&issuer, &proto::HubId::parse("1.HUB").unwrap(), now(), LEAF_LIFETIME).unwrap();
+    let hub = server(&scene, (vec![leaf, issuer.certificate().clone()], key), now());
+    assert!(meet(client(&scene, scene.spoke_chain(), now()), hub).is_err());
+}

@@ -9,6 +9,7 @@ use proto::admin::{AdminReply, AdminRequest};
 use proto::certs::{CertsReply, CertsRequest, Holder};
 use serde::Serialize;
 
+use super::rotation::{self, RotateArgs};
 use crate::connect::{operate, unexpected};
 use crate::failure::{Failure, Outcome};
 use crate::output::{Output, Row, Shown};
@@ -22,6 +23,10 @@ const PAGE: u32 = 200;
 pub(crate) enum CertsArgs {
     /// The active certificates, as a table; asks the database and needs no passphrase
     Ls,
+    /// Replace the certificates of all hubs and spokes, their issuers or the root
+    Rotate(RotateArgs),
+    /// How authorities and their replacement stand, what it waits for, and what ends when
+    Status,
     /// End certificates before their time: connections made with them close within two seconds
     Revoke(RevokeArgs),
     /// Write the list of an issuer's revoked certificates for others to use (RFC 5280, DER)
@@ -110,6 +115,8 @@ impl Shown for Revoked {
 pub(crate) async fn run(args: CertsArgs, place: &Place, output: &mut Output) -> Outcome {
     match args {
         CertsArgs::Ls => list(place, output).await,
+        CertsArgs::Rotate(args) => rotation::rotate(&args, place, output).await,
+        CertsArgs::Status => rotation::status(place, output).await,
         CertsArgs::Revoke(args) => {
             let request = CertsRequest::Revoke { holder: args.holder()?, reason: args.reason };
             match ask(place, request).await? {

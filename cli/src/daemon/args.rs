@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::{ArgMatches, Args};
 use db::DatabaseUrl;
 use hub::{
-    AccessMode, ConnectionLimits, HubConfig, LocalEnrolment, OnStall, OutboxPoll, PASSPHRASE_VARIABLE,
-    PassphraseSource, Rules,
+    AccessMode, ConnectionLimits, HubConfig, LeafTimes, LocalEnrolment, OnStall, OutboxPoll,
+    PASSPHRASE_VARIABLE, PassphraseSource, Rules,
 };
 use proto::ParkPolicy;
 
@@ -80,6 +80,8 @@ pub(crate) struct HubArgs {
     on_stall: Option<OnStall>,
     #[command(flatten)]
     limits: LimitArgs,
+    #[command(flatten)]
+    leaves: LeafArgs,
 
     /// What to log: error, warn, info, debug or trace, also for single parts [default: info]
     #[arg(long, value_name = "FILTER", env = "EVENTFLOW_LOG", hide_env_values = true)]
@@ -109,6 +111,20 @@ struct RuleArgs {
     /// after it [default: event]
     #[arg(long, value_name = "WHAT", env = "EVENTFLOW_PARK", hide_env_values = true, value_parser = park_policy)]
     park: Option<ParkPolicy>,
+}
+
+/// Certificates of hubs and spokes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Certificates")]
+struct LeafArgs {
+    /// How long certificates of hubs and spokes live, from 10 to 2592000; they are renewed at half
+    /// [default: 86400]
+    #[arg(long, value_name = "SECONDS", env = "EVENTFLOW_LEAF_LIFETIME", hide_env_values = true, value_parser = parse::seconds)]
+    leaf_lifetime: Option<Duration>,
+    /// The time that spokes get to renew before what `certs rotate --now` replaces is revoked
+    /// [default: 60]
+    #[arg(long, value_name = "SECONDS", env = "EVENTFLOW_RENEW_WITHIN", hide_env_values = true, value_parser = parse::seconds)]
+    renew_within: Option<Duration>,
 }
 
 /// Limits on connections.
@@ -313,6 +329,7 @@ impl HubArgs {
                 let (setting, given) = ("i-know-that-access-is-open", self.i_know_that_access_is_open);
                 choice.choose(setting, given, || Ok(default.open_to_others), &FLAG)?
             },
+            leaves: self.leaves.settle(&mut choice, default.leaves)?,
         };
         // A file of the settings file counts, too.
         if matches!(config.passphrase, PassphraseSource::File(_)) {
@@ -338,6 +355,15 @@ impl RuleArgs {
             },
             park: choice.choose("park", self.park, || Ok(default.park), &PARK)?,
         })
+    }
+}
+
+impl LeafArgs {
+    fn settle(self, choice: &mut Choice<'_>, default: LeafTimes) -> Outcome<LeafTimes> {
+        let mut seconds = |setting, given, default| choice.choose(setting, given, || Ok(default), &SECONDS);
+        let lifetime = seconds("leaf-lifetime", self.leaf_lifetime, default.lifetime())?;
+        let renew_within = seconds("renew-within", self.renew_within, default.renew_within())?;
+        LeafTimes::new(lifetime, renew_within).map_err(Failure::configuration)
     }
 }
 
@@ -432,6 +458,18 @@ mod tests {
         let told = ["--listen", "0.0.0.0:50001", "--local-enrolment", "true"];
         assert_eq!(shown_for(&told), from("true", "option --local-enrolment"));
         assert_eq!(settle(&told).unwrap().config.local_enrolment, LocalEnrolment::On);
+    }
+
+    #[test]
+    fn certificates_that_live_too_short_or_too_long_are_a_wrong_configuration() {
+        assert!(settle(&["--leaf-lifetime", "10"]).is_ok());
+        for wrong in ["9.9", "2592001"] {
+            let error = settle(&["--leaf-lifetime", wrong]).err().unwrap();
+            assert!(
+                matches!(&error, Failure::Configuration(text) if text.contains("cannot live")),
+                "{error}"
+            );
+        }
     }
 
     #[test]

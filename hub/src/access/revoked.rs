@@ -69,6 +69,8 @@ mod tests {
             instance: "1".to_owned(),
             issuer: "issuer/spoke".to_owned(),
             fingerprint: [7; 32],
+            made: Timestamp::default(),
+            half_life: Timestamp::default(),
             not_after: Timestamp::default(),
         }
     }

@@ -14,6 +14,8 @@ impl Commands {
         match request {
             CertsRequest::Revoke { holder, reason } => self.revoke(caller, holder, &reason).await,
             CertsRequest::List { issuer } => self.revocation_list(&issuer).await,
+            CertsRequest::Rotate { kind, pace } => self.rotate(caller, kind, pace).await,
+            CertsRequest::Status => self.certs_status().await,
         }
     }
 

@@ -1,30 +1,10 @@
-//! The rows of the chain: their ids, their making, when they are due.
+//! The rows of the chain: their making and their reading.
 
-use std::time::Duration;
-
+use super::error::IdentityError;
+use super::standing::AuthorityId;
 use certs::seal::{Dek, Sealed};
 use certs::{Authority, CertificateDer, SecretKey};
 use db::{CertificateRow, SealedKey};
-use proto::Timestamp;
-
-use super::error::IdentityError;
-
-/// The row of the root.
-pub(super) const ROOT: &str = "root";
-
-/// The row of the issuer of hubs.
-pub(super) const HUB_ISSUER: &str = "issuer/hub";
-
-/// The row of the issuer of spokes.
-pub(super) const SPOKE_ISSUER: &str = "issuer/spoke";
-
-/// How long before its end an issuer is replaced: long before any leaf would be cut short by it.
-const ISSUER_REPLACED_BEFORE: Duration = Duration::from_hours(30 * 24);
-
-/// Whether the issuer `certificate` is to be replaced.
-pub(super) fn due(certificate: &[u8], now: Timestamp) -> Result<bool, IdentityError> {
-    Ok(certs::not_after(certificate)?.since(now) < ISSUER_REPLACED_BEFORE)
-}
 
 /// The row of a certificate whose key is not stored.
 pub(super) fn row(
@@ -53,23 +33,38 @@ pub(super) fn row(
 
 /// The row of an authority, its key sealed.
 pub(super) fn authority_row(
-    id: &'static str,
-    role: &str,
-    issuer: &str,
+    id: AuthorityId,
+    issuer: AuthorityId,
     authority: &Authority,
     dek: &Dek,
 ) -> Result<CertificateRow, IdentityError> {
-    let sealed = dek.seal(id, 0, authority.key().as_pkcs8())?;
+    let text = id.to_string();
+    let sealed = dek.seal(&text, 0, authority.key().as_pkcs8())?;
     let key = SealedKey { dek_id: dek.id().to_owned(), nonce: sealed.nonce, sealed: sealed.bytes };
-    Ok(CertificateRow { key: Some(key), ..row(id, role, "", issuer, authority.certificate())? })
+    let row = row(&text, id.kind.role(), "", &issuer.to_string(), authority.certificate())?;
+    Ok(CertificateRow { key: Some(key), ..row })
+}
+
+/// Whether a row is what was once stored, its key included if that is here.
+pub(super) fn check(row: &CertificateRow, dek: &Dek) -> Result<(), IdentityError> {
+    if row.key.is_some() {
+        return authority(row, dek).map(drop);
+    }
+    same_certificate(row)
+}
+
+fn same_certificate(row: &CertificateRow) -> Result<(), IdentityError> {
+    if certs::fingerprint(&row.cert) == row.fingerprint {
+        return Ok(());
+    }
+    let reason = "its fingerprint is another certificate's".to_owned();
+    Err(IdentityError::BadRow { id: row.id.clone(), reason })
 }
 
 /// The authority of a stored row, its key opened.
-pub(super) fn authority(row: CertificateRow, dek: &Dek) -> Result<Authority, IdentityError> {
+pub(super) fn authority(row: &CertificateRow, dek: &Dek) -> Result<Authority, IdentityError> {
     let bad = |reason: String| IdentityError::BadRow { id: row.id.clone(), reason };
-    if certs::fingerprint(&row.cert) != row.fingerprint {
-        return Err(bad("its fingerprint is another certificate's".to_owned()));
-    }
+    same_certificate(row)?;
     let key = row.key.as_ref().ok_or_else(|| bad("its key is missing".to_owned()))?;
     if key.dek_id != dek.id() {
         return Err(bad(format!("its key is sealed under {}, the keyring holds {}", key.dek_id, dek.id())));

@@ -23,7 +23,7 @@ pub(crate) enum Entry {
 impl HubIdentity {
     /// SHA-256 of the root: what a token names so that its holder knows this hub.
     pub(crate) fn root_digest(&self) -> [u8; 32] {
-        certs::fingerprint(self.root())
+        certs::fingerprint(&self.root())
     }
 
     /// The TLS settings for peers that enrol with a token; they show the newest leaf.
@@ -31,8 +31,8 @@ impl HubIdentity {
     /// # Errors
     /// [`IdentityError::Certificate`] if the TLS library takes none of it.
     pub(crate) fn enrolment_config(&self) -> Result<Arc<ServerConfig>, IdentityError> {
-        let roots = vec![self.root().clone()];
-        Ok(Arc::new(tls::enrol_server_config(Arc::clone(&self.shown), roots)?))
+        // While the root is replaced, tokens that name either are believed.
+        Ok(Arc::new(tls::enrol_server_config(Arc::clone(&self.shown), self.roots())?))
     }
 
     /// Issues a leaf for a new instance of `service`, for the key of `csr`. It is handed out only after the

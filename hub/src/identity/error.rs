@@ -72,6 +72,21 @@ pub enum IdentityError {
         /// How many a list holds.
         max: usize,
     },
+    /// Something has to be signed with a key that is not in the database.
+    #[error(
+        "the key of {id} is not in the database, so nothing can be signed with it; restore the row of {id} \
+         from a backup that has it"
+    )]
+    KeyElsewhere {
+        /// Whose key.
+        id: String,
+    },
+    /// A certificate was to be renewed with one that was revoked or has ended.
+    #[error("the certificate of {id} does not count any more, so it is not renewed; enrol again")]
+    NotCounting {
+        /// Whose.
+        id: String,
+    },
     /// A key was not sealed or opened.
     #[error(transparent)]
     Seal(#[from] SealError),
@@ -103,7 +118,9 @@ impl IdentityError {
             Self::Certificate(_)
             | Self::TokenSpent
             | Self::NoSuchIssuer { .. }
-            | Self::TooManyRevoked { .. } => 1,
+            | Self::TooManyRevoked { .. }
+            | Self::KeyElsewhere { .. }
+            | Self::NotCounting { .. } => 1,
         }
     }
 
@@ -119,6 +136,8 @@ impl IdentityError {
             Self::NoSuchIssuer { id } => Refusal::NotFound { what: format!("an issuer {id:?} with a key") },
             Self::TooManyRevoked { .. } => Refusal::Invalid { reason: self.to_string() },
             Self::Taken { .. } => Refusal::Unavailable { reason: self.to_string() },
+            Self::NotCounting { .. } => Refusal::Denied { reason: self.to_string() },
+            Self::KeyElsewhere { .. } => Refusal::Invalid { reason: self.to_string() },
             Self::WrongPassphrase { .. }
             | Self::KeyringMissing
             | Self::AuthorityMissing { .. }

@@ -3,15 +3,18 @@
 //! Every step is insert-if-absent; whoever loses reads what the winner stored.
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use certs::seal::{self, Dek, KdfCost, Keyring, Passphrase, SealError};
-use certs::{Authority, CertificateDer, IssuerKind, LEAF_LIFETIME, Role, SecretKey};
-use db::{Audit, CertificateRow, Certificates, EnrolmentRow, KeyringRow, RecordError};
+use certs::{Authority, CertificateDer, IssuerKind, Role, SecretKey};
+use db::{Audit, CertificateRow, Certificates, EnrolmentRow, KeyringRow, LeafRow, RecordError, Rotations};
 use proto::enrol::TokenId;
 use proto::{HubId, Timestamp};
 
-use super::chain::{self, HUB_ISSUER, ROOT, SPOKE_ISSUER};
+use super::chain;
 use super::error::{AuthError, IdentityError};
+use super::standing::{AuthorityId, AuthorityKind, Known, Standing};
+use super::{Authorities, LeavesRotated, OwnLeaf};
 
 /// The trust domain of roots that hubs make.
 const TRUST_DOMAIN: &str = "eventflow.internal";
@@ -53,62 +56,116 @@ impl Vault {
         Ok(Self { certificates, dek })
     }
 
-    /// The root. It is made only if no certificate was ever stored.
-    pub(super) async fn root(&self, now: Timestamp) -> Result<Authority, IdentityError> {
-        if let Some(root) = self.authority(ROOT).await? {
-            return Ok(root);
+    /// Makes the first authorities: a root only if no certificate was ever stored, and below it the
+    /// issuers that there never were. Whoever finds that another hub was faster takes what that one made.
+    pub(super) async fn make_first(&self, now: Timestamp) -> Result<(), IdentityError> {
+        let mut known = self.authority_rows().await?;
+        if !has(&known, AuthorityKind::Root) {
+            if self.certificates.any().await.map_err(unavailable("read"))? {
+                // Another hub may have stored it between the two looks.
+                known = self.authority_rows().await?;
+                if !has(&known, AuthorityKind::Root) {
+                    return Err(IdentityError::AuthorityMissing { id: AuthorityKind::Root.name() });
+                }
+            } else {
+                let (root, id) = (certs::root(TRUST_DOMAIN, now)?, first_of(AuthorityKind::Root));
+                self.store_first(chain::authority_row(id, id, &root, &self.dek)?).await?;
+                known = self.authority_rows().await?;
+            }
         }
-        if self.certificates.any().await.map_err(unavailable("read"))? {
-            // Another hub may have stored it between the two looks.
-            return self.authority(ROOT).await?.ok_or(IdentityError::AuthorityMissing { id: ROOT });
+        for (kind, issues_for) in
+            [(AuthorityKind::HubIssuer, IssuerKind::Hub), (AuthorityKind::SpokeIssuer, IssuerKind::Spoke)]
+        {
+            if has(&known, kind) {
+                continue;
+            }
+            let id = first_of(AuthorityKind::Root);
+            let root = known.iter().find(|row| row.id == id.to_string() && row.version == 0);
+            let root = root.ok_or(IdentityError::AuthorityMissing { id: AuthorityKind::Root.name() })?;
+            let issuer = certs::intermediate(&chain::authority(root, &self.dek)?, issues_for, now)?;
+            self.store_first(chain::authority_row(first_of(kind), id, &issuer, &self.dek)?).await?;
         }
-        let root = certs::root(TRUST_DOMAIN, now)?;
-        let row = chain::authority_row(ROOT, "root", ROOT, &root, &self.dek)?;
-        if self.persist(&row).await? {
-            tracing::info!(until = %row.not_after, "a root certificate was made");
-            return Ok(root);
-        }
-        self.authority(ROOT).await?.ok_or(IdentityError::AuthorityMissing { id: ROOT })
+        Ok(())
     }
 
-    /// An issuer below `root`. It is made if there is none or the one that there is comes to its end.
-    pub(super) async fn issuer(
+    /// The authorities as they stand now.
+    pub(super) async fn authorities(&self) -> Result<Authorities, IdentityError> {
+        let rotations = self.rotations();
+        // In this order: a replacement is never read as less far than the rows that belong to it.
+        let rows = self.authority_rows().await?;
+        let open = rotations.open().await.map_err(unavailable("read"))?;
+        let leaves = rotations.leaves_activated().await.map_err(unavailable("read"))?;
+        let standing = Standing::of(&known(&rows), open.as_ref().map(|open| &open.rotation))?;
+        // A row that was changed is refused now, not on the day that its key is needed.
+        for row in rows.iter().filter(|row| row.version == 0) {
+            chain::check(row, &self.dek)?;
+        }
+        let der = |id: &AuthorityId| Ok(CertificateDer::from(active(&rows, *id)?.cert.clone()));
+        Ok(Authorities {
+            hub: chain::authority(active(&rows, standing.hub_issuer)?, &self.dek)?,
+            spoke: chain::authority(active(&rows, standing.spoke_issuer)?, &self.dek)?,
+            roots: standing.roots.iter().map(der).collect::<Result<_, IdentityError>>()?,
+            cross: standing.cross.iter().map(der).collect::<Result<_, IdentityError>>()?,
+            leaves: leaves.map(|(rotation, at)| LeavesRotated { rotation, at }),
+            standing,
+            rows,
+        })
+    }
+
+    /// The authority of an active row; `None` if there is no such row, or none with a key.
+    pub(super) async fn stored_authority(&self, id: &str) -> Result<Option<Authority>, IdentityError> {
+        let row = found(self.certificates.active(id).await).map_err(unavailable("read"))?;
+        let row = row.filter(|row| row.key.is_some());
+        row.as_ref().map(|row| chain::authority(row, &self.dek)).transpose()
+    }
+
+    /// An authority with its key, if that is here.
+    pub(super) fn opened(&self, row: &CertificateRow) -> Result<Authority, IdentityError> {
+        chain::authority(row, &self.dek)
+    }
+
+    /// The row of an authority, its key sealed.
+    pub(super) fn sealed(
         &self,
-        root: &Authority,
-        kind: IssuerKind,
-        now: Timestamp,
-    ) -> Result<Authority, IdentityError> {
-        let id = match kind {
-            IssuerKind::Hub => HUB_ISSUER,
-            IssuerKind::Spoke => SPOKE_ISSUER,
-        };
-        if let Some(issuer) = self.authority(id).await? {
-            if !chain::due(issuer.certificate(), now)? {
-                return Ok(issuer);
-            }
-            // Its leaves stay good: peers trust the root and are shown the whole chain.
-            self.revoke(id, now).await?;
-        }
-        let issuer = certs::intermediate(root, kind, now)?;
-        let row = chain::authority_row(id, "issuer", ROOT, &issuer, &self.dek)?;
-        if self.persist(&row).await? {
-            tracing::info!(id, until = %row.not_after, "an issuing certificate was made");
-            return Ok(issuer);
-        }
-        self.authority(id).await?.ok_or(IdentityError::AuthorityMissing { id })
+        id: AuthorityId,
+        issuer: AuthorityId,
+        authority: &Authority,
+    ) -> Result<CertificateRow, IdentityError> {
+        chain::authority_row(id, issuer, authority, &self.dek)
     }
 
     /// A new leaf for the hub. Its row takes the place of the former one's.
     pub(super) async fn hub_leaf(
         &self,
-        issuer: &Authority,
+        authorities: &Authorities,
         hub: &HubId,
+        lifetime: Duration,
         now: Timestamp,
-    ) -> Result<(CertificateDer<'static>, SecretKey), IdentityError> {
-        let (leaf, key) = certs::hub_leaf(issuer, hub, now, LEAF_LIFETIME)?;
-        let row = chain::row(hub.as_str(), Role::Hub.as_str(), "hub", HUB_ISSUER, &leaf)?;
+    ) -> Result<(OwnLeaf, SecretKey), IdentityError> {
+        let (leaf, key) = certs::hub_leaf(&authorities.hub, hub, now, lifetime)?;
+        let issuer = authorities.standing.hub_issuer.to_string();
+        let row = chain::row(hub.as_str(), Role::Hub.as_str(), "hub", &issuer, &leaf)?;
         self.revoke(hub.as_str(), now).await?;
-        if self.persist(&row).await? { Ok((leaf, key)) } else { Err(IdentityError::Taken { id: row.id }) }
+        if !self.persist(&row).await? {
+            return Err(IdentityError::Taken { id: row.id });
+        }
+        let leaf = OwnLeaf {
+            chain: std::iter::once(leaf).chain(authorities.above_hubs()).collect(),
+            due: now.plus(row.not_after.since(now) / 2),
+            ends: row.not_after,
+            rotation: authorities.leaves.map(|leaves| leaves.rotation),
+        };
+        Ok((leaf, key))
+    }
+
+    /// The replacements of what is in these tables.
+    pub(super) fn rotations(&self) -> Rotations {
+        self.certificates.rotations()
+    }
+
+    /// The certificates in these tables.
+    pub(super) fn certificates(&self) -> &Certificates {
+        &self.certificates
     }
 
     /// Stores a row; `false` if an active one has its id.
@@ -128,30 +185,55 @@ impl Vault {
         tokens.enrol(token, row, audit, now).await.map_err(unavailable("stored"))
     }
 
-    /// The row of a leaf, active or revoked.
-    pub(super) async fn by_fingerprint(
-        &self,
-        fingerprint: &[u8; 32],
-    ) -> Result<Option<CertificateRow>, AuthError> {
-        found(self.certificates.by_fingerprint(fingerprint).await)
+    /// The leaf with these SHA-256 bytes, active or not.
+    pub(super) async fn leaf(&self, fingerprint: &[u8; 32]) -> Result<Option<LeafRow>, AuthError> {
+        found(self.certificates.leaf(fingerprint).await)
             .map_err(|error| AuthError::Unavailable { reason: error.to_string() })
+    }
+
+    /// Revokes the certificates of an id that a later one has taken the place of.
+    pub(super) async fn revoke_superseded(&self, id: &str, now: Timestamp) -> Result<(), AuthError> {
+        let revoked = self.certificates.revoke_superseded(id, now).await;
+        revoked.map(|_| ()).map_err(|error| AuthError::Unavailable { reason: error.to_string() })
+    }
+
+    async fn authority_rows(&self) -> Result<Vec<CertificateRow>, IdentityError> {
+        self.rotations().authorities().await.map_err(unavailable("read"))
+    }
+
+    async fn store_first(&self, row: CertificateRow) -> Result<(), IdentityError> {
+        if self.persist(&row).await? {
+            tracing::info!(id = row.id, until = %row.not_after, "a first authority was made");
+        }
+        Ok(())
     }
 
     async fn revoke(&self, id: &str, now: Timestamp) -> Result<(), IdentityError> {
         // Whether there was one to revoke makes no difference.
         self.certificates.revoke(id, now).await.map(|_| ()).map_err(unavailable("replaced"))
     }
+}
 
-    /// The authority of an active row; `None` if there is no such row, or none with a key.
-    pub(super) async fn stored_authority(&self, id: &str) -> Result<Option<Authority>, IdentityError> {
-        let row = found(self.certificates.active(id).await).map_err(unavailable("read"))?;
-        row.filter(|row| row.key.is_some()).map(|row| chain::authority(row, &self.dek)).transpose()
-    }
+fn first_of(kind: AuthorityKind) -> AuthorityId {
+    kind.of(certs::FIRST_GENERATION)
+}
 
-    async fn authority(&self, id: &'static str) -> Result<Option<Authority>, IdentityError> {
-        let row = found(self.certificates.active(id).await).map_err(unavailable("read"))?;
-        row.map(|row| chain::authority(row, &self.dek)).transpose()
-    }
+/// Whether there is or was an authority of this kind.
+fn has(rows: &[CertificateRow], kind: AuthorityKind) -> bool {
+    known(rows).iter().any(|known| known.id.kind == kind)
+}
+
+/// What the ids of rows say. A row with another id is no authority's.
+fn known(rows: &[CertificateRow]) -> Vec<Known> {
+    let known =
+        |row: &CertificateRow| Some(Known { id: AuthorityId::parse(&row.id)?, active: row.version == 0 });
+    rows.iter().filter_map(known).collect()
+}
+
+fn active(rows: &[CertificateRow], id: AuthorityId) -> Result<&CertificateRow, IdentityError> {
+    let text = id.to_string();
+    let row = rows.iter().find(|row| row.version == 0 && row.id == text);
+    row.ok_or(IdentityError::AuthorityMissing { id: id.kind.name() })
 }
 
 /// A row that is missing is an answer here.
@@ -163,7 +245,7 @@ fn found<T>(row: Result<T, RecordError>) -> Result<Option<T>, RecordError> {
     }
 }
 
-fn unavailable<E: Display>(doing: &'static str) -> impl FnOnce(E) -> IdentityError {
+pub(super) fn unavailable<E: Display>(doing: &'static str) -> impl FnOnce(E) -> IdentityError {
     move |error| IdentityError::Unavailable { doing, reason: error.to_string() }
 }
 

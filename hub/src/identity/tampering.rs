@@ -1,9 +1,11 @@
 //! Every byte of what is stored: changed, it does not open, and nothing takes its place.
 
-use super::chain::{self, HUB_ISSUER, ROOT, SPOKE_ISSUER};
+use super::chain;
 use super::keys::{keyring_row, open_any};
+use super::standing::AuthorityKind;
 use super::tests::now;
 use super::*;
+use certs::IssuerKind;
 use certs::seal::{Dek, new_keyring};
 use db::{CertificateRow, KeyringRow, SealedKey};
 
@@ -16,11 +18,14 @@ fn stored() -> (KeyringRow, Dek, [CertificateRow; 3]) {
     let (keyring, dek) = new_keyring(&passphrase(), KdfCost::TINY).unwrap();
     let root = certs::root("acme.internal", now()).unwrap();
     let issuer = |kind| certs::intermediate(&root, kind, now()).unwrap();
-    let row = |id, authority: &Authority| chain::authority_row(id, "issuer", ROOT, authority, &dek).unwrap();
+    let first = |kind: AuthorityKind| kind.of(certs::FIRST_GENERATION);
+    let signer = first(AuthorityKind::Root);
+    let row =
+        |kind, authority: &Authority| chain::authority_row(first(kind), signer, authority, &dek).unwrap();
     let rows = [
-        row(ROOT, &root),
-        row(HUB_ISSUER, &issuer(IssuerKind::Hub)),
-        row(SPOKE_ISSUER, &issuer(IssuerKind::Spoke)),
+        row(AuthorityKind::Root, &root),
+        row(AuthorityKind::HubIssuer, &issuer(IssuerKind::Hub)),
+        row(AuthorityKind::SpokeIssuer, &issuer(IssuerKind::Spoke)),
     ];
     (keyring_row(keyring, now()), dek, rows)
 }
@@ -51,10 +56,10 @@ fn a_changed_byte_of_any_authority_is_refused() {
         |row| &mut key(row).sealed,
     ];
     for row in rows {
-        assert!(chain::authority(row.clone(), &dek).is_ok());
+        assert!(chain::authority(&row, &dek).is_ok());
         for part in parts {
             for (at, flipped) in flips(&row, part).into_iter().enumerate() {
-                let refused = chain::authority(flipped, &dek).unwrap_err();
+                let refused = chain::authority(&flipped, &dek).unwrap_err();
                 assert_eq!(refused.exit_code(), 78, "byte {at} of {}", row.id);
             }
         }
@@ -64,15 +69,15 @@ fn a_changed_byte_of_any_authority_is_refused() {
 #[test]
 fn rows_that_were_swapped_renamed_or_put_back_from_another_version_are_refused() {
     let (_, dek, [root, hub, spoke]) = stored();
-    let renamed = CertificateRow { id: SPOKE_ISSUER.to_owned(), ..hub.clone() };
+    let renamed = CertificateRow { id: spoke.id.clone(), ..hub.clone() };
     let older = CertificateRow { version: 1, ..hub.clone() };
     let with_key_of = CertificateRow { key: spoke.key.clone(), ..hub.clone() };
     let without_key = CertificateRow { key: None, ..root };
     let (_, other_dek, _) = stored();
     for bad in [renamed, older, with_key_of, without_key] {
-        assert!(matches!(chain::authority(bad, &dek), Err(IdentityError::BadRow { .. })));
+        assert!(matches!(chain::authority(&bad, &dek), Err(IdentityError::BadRow { .. })));
     }
-    assert!(matches!(chain::authority(hub, &other_dek), Err(IdentityError::BadRow { .. })));
+    assert!(matches!(chain::authority(&hub, &other_dek), Err(IdentityError::BadRow { .. })));
 }
 
 #[tokio::test]

@@ -141,7 +141,9 @@ fn bound_admin(request: &mut AdminRequest) {
             | GrantRequest::Join { .. }
             | GrantRequest::Quit { .. },
         )
-        | AdminRequest::Certs(CertsRequest::List { .. })
+        | AdminRequest::Certs(
+            CertsRequest::List { .. } | CertsRequest::Rotate { .. } | CertsRequest::Status,
+        )
         | AdminRequest::Tokens(_) => {}
     }
 }

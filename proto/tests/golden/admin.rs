@@ -5,7 +5,7 @@ use eventflow_proto::admin::{AdminReply, AdminRequest};
 use eventflow_proto::audit::{AuditLine, AuditReply, AuditRequest};
 use eventflow_proto::certs::Trust;
 
-use super::{Golden, access, certs, golden, token};
+use super::{Golden, access, certs, golden, rotation, token};
 
 pub(crate) fn values() -> Vec<Golden> {
     let mut values = vec![
@@ -21,6 +21,7 @@ pub(crate) fn values() -> Vec<Golden> {
     values.extend(access::values());
     values.extend(token::values());
     values.extend(certs::values());
+    values.extend(rotation::values());
     values
 }
 

@@ -20,7 +20,7 @@ use eventflow_proto::schedule::Which;
 use eventflow_proto::{
     Attempt, Cpid, Data, Domain, Eid, Event, EventId, EventName, Expectation, Expected, GroupName, HubId,
     ListenerId, Metadata, NameFilter, NewEvent, Order, ParkPolicy, Pid, Position, Refusal, RequestId,
-    ServiceName, Start, Timestamp, Topic, Version, access, certs, schedule, token, wire,
+    ServiceName, Start, Timestamp, Topic, Version, access, certs, rotation, schedule, token, wire,
 };
 
 use super::{Golden, admin, golden, groups, parked};
@@ -118,6 +118,13 @@ pub(crate) fn enums() -> Vec<(&'static str, Refuses)> {
         ("CertsRequest", refuses::<certs::CertsRequest>),
         ("CertsReply", refuses::<certs::CertsReply>),
         ("Holder", refuses::<certs::Holder>),
+        ("RotationKind", refuses::<rotation::RotationKind>),
+        ("Pace", refuses::<rotation::Pace>),
+        ("RotationStep", refuses::<rotation::RotationStep>),
+        ("Begun", refuses::<rotation::Begun>),
+        ("AuthorityState", refuses::<rotation::AuthorityState>),
+        ("KeyPlace", refuses::<rotation::KeyPlace>),
+        ("WaitsFor", refuses::<rotation::WaitsFor>),
     ]
 }
 

@@ -78,12 +78,14 @@ DEALLOCATE PREPARE change_table;
 
 -- Replacements of authorities and leaves. open is 1 for the one under way and null for those that
 -- are done, so there is at most one. step: 0 begun, 1 prepared, 2 activated, 3 retired, 4 archived.
+-- trust: what access_head.trust was counted up to by the last step. times are the database's.
 CREATE TABLE IF NOT EXISTS ca_rotation (
   id        BIGINT       NOT NULL,
   open      TINYINT      NULL,
   kind      VARCHAR(16)  NOT NULL,
   step      TINYINT      NOT NULL,
   haste     TINYINT      NOT NULL,
+  trust     BIGINT       NOT NULL,
   agent     VARCHAR(255) NOT NULL,
   begun     BIGINT       NOT NULL,
   prepared  BIGINT       NULL,

@@ -68,12 +68,14 @@ CREATE INDEX certificate_service ON certificate (service, id, version);
 
 -- Replacements of authorities and leaves. open is 1 for the one under way and null for those that
 -- are done, so there is at most one. step: 0 begun, 1 prepared, 2 activated, 3 retired, 4 archived.
+-- trust: what access_head.trust was counted up to by the last step. times are the database's.
 CREATE TABLE ca_rotation (
   id             INTEGER NOT NULL,
   open           INTEGER NULL,
   kind           TEXT    NOT NULL,
   step           INTEGER NOT NULL,
   haste          INTEGER NOT NULL,
+  trust          INTEGER NOT NULL,
   agent          TEXT    NOT NULL,
   begun          INTEGER NOT NULL,
   prepared       INTEGER NULL,

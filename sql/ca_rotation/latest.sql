@@ -1,0 +1,4 @@
+SELECT id, kind, step, haste, agent, trust, begun, prepared, activated, retired, archived
+FROM ca_rotation
+ORDER BY id DESC
+LIMIT 1

@@ -1,0 +1,3 @@
+SELECT id, kind, step, haste, agent, trust, begun, prepared, activated, retired, archived
+FROM ca_rotation
+WHERE open = 1

@@ -1,0 +1,3 @@
+UPDATE hub
+SET trust_loaded = ?, trust_kept = ?
+WHERE id = ?
