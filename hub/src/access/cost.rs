@@ -21,13 +21,13 @@ impl Looks {
     #[must_use]
     pub fn among(count: usize) -> Self {
         let service = |number: usize| ServiceName::parse(&format!("service-{}", number % SERVICES));
-        let role = RoleName::parse("everybody").expect("it is a name");
+        let role = RoleName::parse("everybody").ok();
         let services: Vec<_> = (0..SERVICES).filter_map(|number| service(number).ok()).collect();
         let grant = |number: usize| {
             let star = if number.is_multiple_of(3) { "*" } else { "" };
             let own = service(number).ok()?;
             let subject =
-                if number.is_multiple_of(10) { Subject::Role(role.clone()) } else { Subject::Service(own) };
+                if number.is_multiple_of(10) { Subject::Role(role.clone()?) } else { Subject::Service(own) };
             Some(Grant {
                 id: number as u64,
                 subject,
@@ -39,11 +39,9 @@ impl Looks {
                 created: Timestamp::default(),
             })
         };
-        let members = services.iter().step_by(2).map(|service| RoleMember {
-            role: role.clone(),
-            service: service.clone(),
-            agent: String::new(),
-            created: Timestamp::default(),
+        let members = services.iter().step_by(2).filter_map(|service| {
+            let (role, service) = (role.clone()?, service.clone());
+            Some(RoleMember { role, service, agent: String::new(), created: Timestamp::default() })
         });
         let grants = (0..count).filter_map(grant).collect();
         let grants = Grants::compile(2, Rule::Grants, grants, members.collect());
