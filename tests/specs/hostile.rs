@@ -195,6 +195,8 @@ fn a_ping_is_answered_with_its_number() {
             match peer.hear().await {
                 Some(HubMessage::Pong(4_711)) => break,
                 Some(HubMessage::Ping(number)) => peer.say(&SpokeMessage::Pong(number)).await,
+                // Every peer is told what to trust.
+                Some(HubMessage::Trust(_)) => {}
                 other => panic!("expected a Pong, got {other:?}"),
             }
         }
