@@ -65,13 +65,11 @@ impl Commands {
         writer: Writer,
         reader: Reader,
         dispatcher: Dispatcher,
-        access: AccessWatch,
         database: Database,
-        identity: Arc<HubIdentity>,
         rotations: RotationDesk,
-        clock: Clock,
         metrics: Metrics,
     ) -> Self {
+        let (access, identity, clock) = rotations.works_with();
         let looks = Arc::new(Semaphore::new(wait::LOOKS_MAX));
         let lists = Arc::new(Semaphore::new(schedule::LISTS_MAX));
         Self {

@@ -204,14 +204,8 @@ impl Starting {
             AccessTask::start(self.database.clone(), Arc::clone(&self.identity), self.clock)
                 .await
                 .map_err(HubError::Database)?;
-        let commands = {
-            let (database, identity) = (self.database.clone(), Arc::clone(&self.identity));
-            let rotations =
-                RotationDesk::new(Arc::clone(&identity), access.clone(), self.hub.clone(), self.clock);
-            Commands::new(
-                writer, reader, dispatcher, access, database, identity, rotations, self.clock, metrics,
-            )
-        };
+        let rotations = RotationDesk::new(Arc::clone(&self.identity), access, self.hub.clone(), self.clock);
+        let commands = Commands::new(writer, reader, dispatcher, self.database.clone(), rotations, metrics);
         let tasks = Tasks { writer: writing, dispatcher: task, schedules, access: access_task };
         self.spawn(listener, health, commands, tasks, writer_stop).await
     }
