@@ -16,6 +16,7 @@ use certs::{Authority, CertificateDer, Role};
 use db::{CertificateRow, Certificates, Rotations};
 use proto::enrol::Enrolled;
 use proto::{HubId, ServiceName, Timestamp};
+use tokio::sync::Semaphore;
 use tokio_rustls::rustls::ServerConfig;
 
 mod chain;
@@ -97,14 +98,14 @@ pub(crate) struct HubIdentity {
     times: LeafTimes,
     current: RwLock<Arc<Current>>,
     shown: Arc<HubCertificate>,
-    /// Held while what is current is replaced, so that no two do it at a time.
-    replacing: tokio::sync::Mutex<()>,
+    /// The right to replace what is current: one has it at a time.
+    replacing: Semaphore,
 }
 
 /// What a hub works with from one replacement of it to the next.
 #[derive(Debug)]
 struct Current {
-    authorities: Authorities,
+    authorities: Arc<Authorities>,
     leaf: OwnLeaf,
     server_config: Arc<ServerConfig>,
 }
@@ -149,12 +150,12 @@ impl HubIdentity {
 
     async fn of(vault: Vault, hub: &HubId, times: LeafTimes, now: Timestamp) -> Result<Self, IdentityError> {
         vault.make_first(now).await?;
-        let authorities = vault.authorities().await?;
+        let authorities = Arc::new(vault.authorities().await?);
         let (leaf, key) = vault.hub_leaf(&authorities, hub, times.lifetime, now).await?;
         let shown = Arc::new(HubCertificate::new(leaf.chain.clone(), &key)?);
         let server_config = server_config(&authorities, &shown)?;
         let current = RwLock::new(Arc::new(Current { authorities, leaf, server_config }));
-        let replacing = tokio::sync::Mutex::new(());
+        let replacing = Semaphore::new(1);
         Ok(Self { vault, hub: hub.clone(), times, current, shown, replacing })
     }
 
@@ -164,15 +165,23 @@ impl HubIdentity {
     /// # Errors
     /// [`IdentityError`]; what was there before counts on.
     pub(crate) async fn reload(&self, now: Timestamp) -> Result<(), IdentityError> {
-        let _replacing = self.replacing.lock().await;
-        let authorities = self.vault.authorities().await?;
-        let before = self.current();
-        let fits = before.leaf.chain.get(1..) == Some(authorities.above_hubs().as_slice())
-            && before.leaf.rotation == authorities.leaves.map(|leaves| leaves.rotation);
-        // Whoever is met from now on is believed before anything is shown that hangs from it.
+        let _replacing = self.replacing.acquire().await.expect("the semaphore is never closed");
+        let authorities = Arc::new(self.vault.authorities().await?);
         let server_config = server_config(&authorities, &self.shown)?;
-        let leaf = if fits { before.leaf.clone() } else { self.show_new_leaf(&authorities, now).await? };
-        self.replace(Current { authorities, leaf, server_config });
+        let leaf = self.current().leaf.clone();
+        let fits = leaf.chain.get(1..) == Some(authorities.above_hubs().as_slice())
+            && leaf.rotation == authorities.leaves.map(|leaves| leaves.rotation);
+        // Peers are believed from now on, before anything is shown that hangs from what is new.
+        let believes = |leaf| Current {
+            authorities: Arc::clone(&authorities),
+            leaf,
+            server_config: Arc::clone(&server_config),
+        };
+        self.replace(believes(leaf));
+        if !fits {
+            let leaf = self.show_new_leaf(&authorities, now).await?;
+            self.replace(believes(leaf));
+        }
         Ok(())
     }
 
@@ -186,8 +195,8 @@ impl HubIdentity {
         if now < until {
             return Ok(Renewal::NotDue { until });
         }
-        let _replacing = self.replacing.lock().await;
-        let authorities = self.vault.authorities().await?;
+        let _replacing = self.replacing.acquire().await.expect("the semaphore is never closed");
+        let authorities = Arc::new(self.vault.authorities().await?);
         let server_config = server_config(&authorities, &self.shown)?;
         let leaf = self.show_new_leaf(&authorities, now).await?;
         let until = leaf.due;

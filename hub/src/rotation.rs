@@ -22,7 +22,7 @@ use crate::access::{AccessWatch, Roster};
 use crate::clock::Clock;
 use crate::identity::expiry::{Essential, Reminders};
 use crate::identity::rotation::{Facts, Next, next};
-use crate::identity::standing::AuthorityId;
+use crate::identity::standing::{AuthorityId, AuthorityKind};
 use crate::identity::{HubIdentity, IdentityError};
 use crate::metrics::Metrics;
 
@@ -82,6 +82,11 @@ impl RotationDesk {
         Self { identity, access, roster: Roster::default(), hub, clock, wake: Arc::new(Notify::new()) }
     }
 
+    /// What it was made of.
+    pub(crate) fn works_with(&self) -> (AccessWatch, Arc<HubIdentity>, Clock) {
+        (self.access.clone(), Arc::clone(&self.identity), self.clock)
+    }
+
     /// Who is connected.
     pub(crate) fn roster(&self) -> &Roster {
         &self.roster
@@ -132,6 +137,10 @@ impl RotationDesk {
         let (rows, standing) = self.identity.standing();
         let status = |row: db::CertificateRow| {
             let id = AuthorityId::parse(&row.id).filter(|id| standing.active.contains(id))?;
+            // It is nothing that issues, and goes with the root that has signed it.
+            if id.kind == AuthorityKind::Cross {
+                return None;
+            }
             let key = if row.key.is_some() { KeyPlace::Here } else { KeyPlace::Elsewhere };
             let state = standing.state(id);
             (row.version == 0).then_some(AuthorityStatus { id: row.id, state, key, ends: row.not_after })

@@ -81,7 +81,8 @@ impl Vault {
             }
             let id = first_of(AuthorityKind::Root);
             let root = known.iter().find(|row| row.id == id.to_string() && row.version == 0);
-            let root = root.ok_or(IdentityError::AuthorityMissing { id: AuthorityKind::Root.name() })?;
+            let root =
+                root.ok_or_else(|| IdentityError::AuthorityMissing { id: AuthorityKind::Root.name() })?;
             let issuer = certs::intermediate(&chain::authority(root, &self.dek)?, issues_for, now)?;
             self.store_first(chain::authority_row(first_of(kind), id, &issuer, &self.dek)?).await?;
         }
@@ -233,7 +234,7 @@ fn known(rows: &[CertificateRow]) -> Vec<Known> {
 fn active(rows: &[CertificateRow], id: AuthorityId) -> Result<&CertificateRow, IdentityError> {
     let text = id.to_string();
     let row = rows.iter().find(|row| row.version == 0 && row.id == text);
-    row.ok_or(IdentityError::AuthorityMissing { id: id.kind.name() })
+    row.ok_or_else(|| IdentityError::AuthorityMissing { id: id.kind.name() })
 }
 
 /// A row that is missing is an answer here.

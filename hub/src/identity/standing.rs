@@ -115,7 +115,7 @@ impl Standing {
         active.sort_unstable();
         let in_use = |kind: AuthorityKind| {
             let candidates = active.iter().filter(|id| id.kind == kind && id.generation <= issuing);
-            candidates.max().copied().ok_or(IdentityError::AuthorityMissing { id: kind.name() })
+            candidates.max().copied().ok_or_else(|| IdentityError::AuthorityMissing { id: kind.name() })
         };
         let root = in_use(AuthorityKind::Root)?;
         let others = active.iter().filter(|id| id.kind == AuthorityKind::Root && **id != root);

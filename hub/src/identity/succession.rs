@@ -82,7 +82,7 @@ impl HubIdentity {
         let (rows, standing) = self.standing();
         let id = standing.root.to_string();
         let root = rows.iter().find(|row| row.version == 0 && row.id == id);
-        let root = root.ok_or(IdentityError::AuthorityMissing { id: AuthorityKind::Root.name() })?;
+        let root = root.ok_or_else(|| IdentityError::AuthorityMissing { id: AuthorityKind::Root.name() })?;
         if root.key.is_none() {
             return Err(IdentityError::KeyElsewhere { id });
         }
