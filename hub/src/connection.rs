@@ -7,6 +7,8 @@
 
 mod listening;
 mod renewing;
+mod standing;
+mod writing;
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -35,6 +37,7 @@ use crate::journal::Notes;
 
 use listening::Listening;
 use renewing::Renewing;
+use writing::{Wrote, write};
 
 /// Bytes that are gathered before a write. At it nothing more is encoded until some are written.
 const WRITE_BYTES: usize = 128 * 1024;
@@ -139,14 +142,6 @@ pub(crate) struct Connection<S> {
     reads: VecDeque<(RequestId, Query)>,
     reading: HashSet<RequestId>,
     expires: Instant,
-}
-
-/// How far writing got.
-enum Wrote {
-    /// So many bytes of what is pending.
-    Some(usize),
-    /// All of it, out of every buffer of ours.
-    All,
 }
 
 /// What happened next.
@@ -411,50 +406,6 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
         Ok(())
     }
 
-    /// Looks at itself again after something was revoked, granted or replaced.
-    async fn access_changed(&mut self) -> Result<(), Ended> {
-        self.access.mark_unchanged();
-        self.still_counts().await?;
-        self.check_listeners().await;
-        // Before Welcome nothing is said; after it, everything is.
-        if self.trust_told > 0 {
-            self.tell_trust();
-        }
-        Ok(())
-    }
-
-    /// Whether the peer's certificate still counts, if it was named by a revocation since it was asked
-    /// last.
-    async fn still_counts(&mut self) -> Result<(), Ended> {
-        let revoked = Arc::clone(&self.access.borrow().revoked);
-        let concerning = revoked.concerning(&self.caller.peer);
-        if concerning <= self.revocation_seen {
-            return Ok(());
-        }
-        self.revocation_seen = concerning;
-        let Err(error) = self.terms.commands.identity.still_counts(&self.caller.peer).await else {
-            return Ok(());
-        };
-        match error.expulsion() {
-            Some(cause) => self.session.expelled(cause, error.to_string()),
-            // Nobody is served whose certificate may be revoked. It can ask again, at the door.
-            None => self.session.go_away(error.to_string(), GO_AWAY_RETRY),
-        }
-        Err(Ended::Expelled(error.to_string()))
-    }
-
-    /// Tells the peer what to trust, if there is something newer than it was told.
-    fn tell_trust(&mut self) {
-        let trust = Arc::clone(&self.access.borrow().trust);
-        if trust.told().version > self.trust_told {
-            self.trust_told = trust.told().version;
-            self.session.trust(trust.told().clone());
-        }
-        if trust.is_replaced(&self.caller.peer) && self.renewing.replaced(trust.told().version) {
-            self.session.renew(trust.spread());
-        }
-    }
-
     async fn answered(&mut self, id: RequestId, outcome: Result<Reply, Refusal>) {
         self.reply(id, outcome).await;
         // Requests that were stored together are answered together.
@@ -508,66 +459,11 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
             }
         }
     }
-
-    /// Encodes what is to be sent, up to what one write takes.
-    fn encode(&mut self) {
-        if self.pending.is_empty() && !self.unflushed {
-            self.write_by = Instant::now() + self.terms.write_within;
-        }
-        while self.pending.len() < WRITE_BYTES {
-            let start = self.pending.len();
-            self.pending.extend_from_slice(&[0; LENGTH_BYTES]);
-            if !self.session.poll_frame(&mut self.pending) {
-                self.pending.truncate(start);
-                return;
-            }
-            let length = u32::try_from(self.pending.len() - start - LENGTH_BYTES).unwrap_or(u32::MAX);
-            let header = self.pending.iter_mut().skip(start);
-            header.zip(length.to_be_bytes()).for_each(|(to, from)| *to = from);
-        }
-    }
-
-    fn written(&mut self, written: std::io::Result<Wrote>) -> Result<(), Ended> {
-        self.write_by = Instant::now() + self.terms.write_within;
-        match written? {
-            Wrote::Some(bytes) => {
-                self.unflushed = true;
-                self.sent += bytes;
-                if self.sent >= self.pending.len() {
-                    self.pending.clear();
-                    self.sent = 0;
-                }
-            }
-            Wrote::All => self.unflushed = false,
-        }
-        Ok(())
-    }
-
-    /// Tells the dispatcher of the room that there is again, also where a push was for a listener
-    /// that leaves and was not sent.
-    async fn give_back(&mut self) {
-        if self.underway.0 > 0 && self.pending.is_empty() && self.session.unsent_messages() == 0 {
-            let (events, bytes) = std::mem::take(&mut self.underway);
-            self.terms.commands.store.written(self.caller.connection, events, bytes).await;
-        }
-    }
 }
 
 fn is_hang_up(error: &std::io::Error) -> bool {
     use std::io::ErrorKind;
     matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
-}
-
-/// Writes some of what is pending, or flushes what was written. Cancel safe: what was written is
-/// told.
-async fn write<W: AsyncWrite + Unpin>(writer: &mut W, pending: &[u8], sent: usize) -> std::io::Result<Wrote> {
-    match pending.get(sent..) {
-        None | Some([]) => writer.flush().await.map(|()| Wrote::All),
-        Some(rest) => match writer.write(rest).await? {
-            0 => Err(std::io::ErrorKind::WriteZero.into()),
-            bytes => Ok(Wrote::Some(bytes)),
-        },
-    }
 }
 
 /// What concerns every connection: the hub stops, or something else counts than before. Cancel safe.

@@ -27,6 +27,7 @@ use crate::dispatch::ConnectionId;
 use crate::enrol::EnrolmentPort;
 use crate::identity::{AuthError, HubIdentity, IdentityError, Peer};
 use crate::metrics::HandshakeFailure;
+use crate::quiet::Quiet;
 
 /// The wait after the system refused to accept: it is out of files, and some must close first.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
@@ -118,6 +119,7 @@ impl Door {
         let strangers = Strangers::default();
         let before_hello = Arc::new(Semaphore::new(self.limits.unauthenticated_max));
         let places = Arc::new(Semaphore::new(self.limits.connections_max));
+        let told = Told::default();
         let mut connections = JoinSet::new();
         let mut next_id = 0_u64;
         loop {
@@ -153,6 +155,7 @@ impl Door {
                 terms: self.terms.clone(),
                 limits: self.limits,
                 enrolments: Arc::clone(&self.enrolments),
+                told: Arc::clone(&told),
                 id: ConnectionId(next_id),
             };
             let span = info_span!("connection", id = next_id, %address);
@@ -163,12 +166,16 @@ impl Door {
     }
 }
 
+/// Who was told of in the log, and why he was not let in: by address and by the number of the reason.
+type Told = Arc<Mutex<Quiet<(IpAddr, usize)>>>;
+
 /// One connection on its way from the door to its own task.
 struct Visit {
     identity: Arc<HubIdentity>,
     terms: Terms,
     limits: ConnectionLimits,
     enrolments: Arc<EnrolmentPort>,
+    told: Told,
     id: ConnectionId,
 }
 
@@ -208,7 +215,7 @@ impl Visit {
             }
             Err(rejected) => {
                 metrics.handshake_failed(rejected.counted());
-                debug!(%address, reason = %rejected, "a peer was not let in");
+                self.tell(address, &rejected);
                 return;
             }
         };
@@ -231,6 +238,17 @@ impl Visit {
             }
         }
         drop(place);
+    }
+
+    /// Logs why somebody was not let in: each reason once in a while for each address.
+    fn tell(&self, address: SocketAddr, rejected: &Rejected) {
+        let now = self.terms.commands.clock.now();
+        let told = (address.ip(), rejected.counted() as usize);
+        if self.told.lock().unwrap_or_else(PoisonError::into_inner).is_due(told, now) {
+            warn!(%address, reason = %rejected, "a peer was not let in");
+        } else {
+            debug!(%address, reason = %rejected, "a peer was not let in, again");
+        }
     }
 
     async fn serve(self, stream: TlsStream<TcpStream>, peer: Peer) -> Ended {

@@ -82,11 +82,6 @@ impl RotationDesk {
         Self { identity, access, roster: Roster::default(), hub, clock, wake: Arc::new(Notify::new()) }
     }
 
-    /// What it was made of.
-    pub(crate) fn works_with(&self) -> (AccessWatch, Arc<HubIdentity>, Clock) {
-        (self.access.clone(), Arc::clone(&self.identity), self.clock)
-    }
-
     /// Who is connected.
     pub(crate) fn roster(&self) -> &Roster {
         &self.roster
