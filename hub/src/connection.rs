@@ -343,6 +343,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
             FromSpoke::Credit { listener, events } => {
                 dispatcher.credit(self.caller.connection, listener, events).await;
             }
+            FromSpoke::Enough(listener) => dispatcher.enough(self.caller.connection, listener).await,
             // What it asked for before is still answered; `is_finished` tells when.
             FromSpoke::Goodbye => {}
             // Nobody asks for it yet.

@@ -2,22 +2,29 @@
 //!
 //! It outlives a connection: what was asked and not answered is asked again after the next Welcome,
 //! in the old order and after the listeners, so every request is answered exactly once. Appends
-//! carry the ids of their events, so the hub knows them again. What was delivered on an earlier
-//! link is dead: it comes again, and its late answers are dropped here.
+//! carry the ids of their events, so the hub knows them again. What was delivered on a link that is
+//! gone is dead: it comes again, and its late answers are dropped here.
+//!
+//! A link can be handed over to another one that is open already ([`SpokeSession::hand_over`]): the
+//! one before then retires, and lives until what was delivered and asked on it has come to its end.
 
 mod asked;
 mod event;
+mod handover;
+mod heard;
 mod listeners;
 mod outbox;
+mod retiring;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use self::asked::{Answered, Requests};
+use self::asked::Requests;
 pub use self::asked::{RequestError, RequestKey};
 pub use self::event::{FromHub, Listen};
 use self::listeners::Listeners;
 use self::outbox::Outbox;
+use self::retiring::Retiring;
 use super::bounds::bound_answer;
 use super::liveness::Liveness;
 use super::violation::Violation;
@@ -25,9 +32,8 @@ use crate::chain::Chain;
 use crate::limits::{
     FRAME_BYTES_BEFORE_WELCOME, FRAME_BYTES_MAX, PINGS_WAITING_MAX, SOFTWARE_CHARS_MAX, TRUSTED_ROOTS_MAX,
 };
-use crate::message::{Answer, Hello, HubMessage, PROTOCOL_VERSION, Reply, Request, Verdict, Welcome};
-use crate::number::{ListenerId, RequestId};
-use crate::refusal::Refusal;
+use crate::message::{Answer, Hello, HubMessage, PROTOCOL_VERSION, Request, Verdict};
+use crate::number::ListenerId;
 use crate::wire;
 
 /// What a spoke decides about its connections.
@@ -51,7 +57,7 @@ enum Phase {
     Closing(Liveness),
 }
 
-/// The spoke's end of its connections, one after the other.
+/// The spoke's end of its connections: one in use, and those that retire.
 #[derive(Debug)]
 pub struct SpokeSession {
     config: SpokeSessionConfig,
@@ -62,6 +68,10 @@ pub struct SpokeSession {
     listeners: Listeners,
     outbox: Outbox,
     events: VecDeque<FromHub>,
+    /// The links before this one that still live, by their numbers.
+    retiring: BTreeMap<u64, Retiring>,
+    /// Listeners that are over but for what a retiring link has of them.
+    ending: BTreeSet<ListenerId>,
 }
 
 impl SpokeSession {
@@ -78,6 +88,8 @@ impl SpokeSession {
             listeners: Listeners::default(),
             outbox: Outbox::default(),
             events: VecDeque::new(),
+            retiring: BTreeMap::new(),
+            ending: BTreeSet::new(),
         }
     }
 
@@ -107,7 +119,7 @@ impl SpokeSession {
             self.events.push_back(FromHub::Lost { key });
         }
         for listener in self.listeners.unsay() {
-            self.events.push_back(FromHub::ListenerClosed { listener, refusal: None });
+            self.over(listener, None);
         }
     }
 
@@ -255,24 +267,28 @@ impl SpokeSession {
     /// answers are recorded and the rest is released; until then nothing more comes from it.
     pub fn leave(&mut self, listener: ListenerId) {
         if self.listeners.leave(listener) {
-            self.events.push_back(FromHub::ListenerClosed { listener, refusal: None });
+            self.over(listener, None);
+        } else {
+            self.retiring.values_mut().for_each(|old| old.leave(listener));
         }
     }
 
-    /// Answers a delivery of `link`. One of an earlier link is dropped: its delivery comes again.
+    /// Answers a delivery of `link`. One of a link that is gone is dropped: its delivery comes again.
     ///
     /// Whether it was taken.
     pub fn answer(&mut self, link: u64, mut answer: Answer) -> bool {
-        let alive = link == self.link && matches!(self.phase, Phase::Open(_) | Phase::Closing(_));
-        if !alive || !self.listeners.answered(answer.listener, &answer.verdict) {
-            return false;
-        }
         bound_answer(&mut answer);
-        self.outbox.answer(answer);
-        true
+        if let Some(old) = self.retiring.get_mut(&link) {
+            return old.answer(answer);
+        }
+        let alive = self.is_linked(link) && self.listeners.answered(answer.listener, &answer.verdict);
+        if alive {
+            self.outbox.answer(answer);
+        }
+        alive
     }
 
-    /// Answers a delivery of `link` with an ack that brings effects with it. One of an earlier link is
+    /// Answers a delivery of `link` with an ack that brings effects with it. One of a link that is gone is
     /// dropped, like any answer.
     ///
     /// Whether it was taken: [`FromHub::Answered`] with this key says what came of it, or
@@ -281,9 +297,15 @@ impl SpokeSession {
     /// # Errors
     /// [`RequestError`]: it was not said, and the delivery is still to be answered.
     pub fn chain(&mut self, link: u64, chain: Box<Chain>) -> Result<Option<RequestKey>, RequestError> {
-        let alive = link == self.link && matches!(self.phase, Phase::Open(_) | Phase::Closing(_));
         let listener = chain.listener;
-        if !alive || !self.listeners.consumes(listener) {
+        if let Some(old) = self.retiring.get_mut(&link) {
+            return if old.consumes(listener) {
+                old.chain(&mut self.requests, chain).map(Some)
+            } else {
+                Ok(None)
+            };
+        }
+        if !self.is_linked(link) || !self.listeners.consumes(listener) {
             return Ok(None);
         }
         let key = self.requests.add_chain(chain)?;
@@ -299,9 +321,10 @@ impl SpokeSession {
         self.listeners.credit(listener, events);
     }
 
-    /// Says that what is trusted is kept, up to `version`.
+    /// Says that what is trusted is kept, up to `version`, on every link.
     pub fn trust_kept(&mut self, version: u64) {
         self.outbox.trust_kept(version);
+        self.retiring.values_mut().for_each(|old| old.trust_kept(version));
     }
 
     /// Says Goodbye when everything that was asked is answered. Nothing may be asked afterwards.
@@ -331,15 +354,15 @@ impl SpokeSession {
                     || self.listeners.poll_credit(buffer)
                     || self.outbox.poll_answers(buffer)
                     || self.requests.poll_chain(buffer)
-                    || self.requests.poll_leave(&mut self.listeners, buffer)
-                    || self.requests.poll_request(buffer)
+                    || self.requests.poll_leave(self.listeners.to_leave(), buffer)
+                    || (self.in_order() && self.requests.poll_request(buffer))
                     || (self.in_flight() == 0 && self.outbox.poll_goodbye(buffer))
             }
             Phase::Closing(_) => {
                 self.outbox.poll_signs_of_life(buffer)
                     || self.outbox.poll_answers(buffer)
                     || self.requests.poll_chain(buffer)
-                    || self.requests.poll_leave(&mut self.listeners, buffer)
+                    || self.requests.poll_leave(self.listeners.to_leave(), buffer)
             }
         }
     }
@@ -365,10 +388,10 @@ impl SpokeSession {
         }
     }
 
-    /// Requests that are not answered, said or not; waits do not count.
+    /// Requests that are not answered, said or not, on whichever link; waits do not count.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.requests.unanswered()
+        self.requests.unanswered() + self.retiring.values().map(Retiring::unanswered).sum::<usize>()
     }
 
     /// Waits that are not answered, said or not.
@@ -399,99 +422,5 @@ impl SpokeSession {
     #[must_use]
     pub fn link(&self) -> u64 {
         self.link
-    }
-
-    // ---- made of
-
-    /// Asks nothing new on this link. Whether anything was asked before.
-    fn close(&mut self) -> bool {
-        let phase = std::mem::replace(&mut self.phase, Phase::Down);
-        let was_open = matches!(phase, Phase::Open(_));
-        self.phase = match phase {
-            Phase::Open(liveness) => Phase::Closing(liveness),
-            Phase::Down | Phase::Greeting { .. } | Phase::Closing(_) => phase,
-        };
-        was_open
-    }
-
-    /// A refusal says that the hub is stopping, which counts as GoAway where that did not come.
-    fn stopping(&mut self) {
-        if self.close() {
-            let reason = Refusal::Stopping.to_string();
-            self.events.push_back(FromHub::GoAway { reason, retry_after: Duration::ZERO });
-        }
-    }
-
-    fn welcomed(&mut self, welcome: Welcome, now: Duration) -> Result<(), Violation> {
-        if !matches!(self.phase, Phase::Greeting { .. }) {
-            return Err(Violation::OutOfTurn { what: "Welcome", when: "for a second time" });
-        }
-        if welcome.protocol != PROTOCOL_VERSION {
-            let ours = PROTOCOL_VERSION;
-            return Err(Violation::Version { min: welcome.protocol, max: welcome.protocol, ours });
-        }
-        let keep_alive = Duration::from_millis(u64::from(welcome.keep_alive_ms));
-        self.phase = Phase::Open(Liveness::new(keep_alive, now));
-        let incarnation = welcome.incarnation;
-        self.events.push_back(FromHub::Welcome { link: self.link, welcome });
-        if let Some(before) = self.incarnation.replace(incarnation)
-            && before != incarnation
-        {
-            for (listener, position) in self.listeners.forget_places() {
-                let reason = format!(
-                    "this log is incarnation {incarnation}, the one before was {before}: position {position} means nothing in it; subscribe anew"
-                );
-                let refusal = Some(Refusal::Invalid { reason });
-                self.events.push_back(FromHub::ListenerClosed { listener, refusal });
-            }
-        }
-        Ok(())
-    }
-
-    fn replied(&mut self, id: RequestId, outcome: Result<Reply, Refusal>) -> Result<(), Violation> {
-        match (self.requests.answered(id, &outcome)?, outcome) {
-            (Answered::Request(key), outcome) => {
-                // Of the requests that are not asked again, too, it is the sign that the hub goes.
-                let stopping = outcome == Err(Refusal::Stopping);
-                self.events.push_back(FromHub::Answered { key, outcome });
-                if stopping {
-                    self.stopping();
-                }
-            }
-            (Answered::AskAgain, _) => self.stopping(),
-            (Answered::Forgotten, _) => {}
-            (Answered::Listen(listener), Ok(reply)) => {
-                if let Reply::Listening { after } = reply
-                    && self.listeners.opened(listener, after)
-                {
-                    self.events.push_back(FromHub::ListenerOpen { listener, after });
-                }
-            }
-            (Answered::Listen(listener), Err(refusal)) => self.refused(listener, refusal),
-            (Answered::Leave(listener), outcome) => {
-                self.listeners.remove(listener);
-                self.events.push_back(FromHub::ListenerClosed { listener, refusal: outcome.err() });
-            }
-        }
-        Ok(())
-    }
-
-    fn dropped(&mut self, listener: ListenerId, refusal: Refusal) -> Result<(), Violation> {
-        self.listeners.check_known("Dropped", listener)?;
-        self.refused(listener, refusal);
-        Ok(())
-    }
-
-    /// Closes a listener, unless the hub is only stopping: then it is said again on the next link.
-    /// One that is leaving is closed by the reply to that.
-    fn refused(&mut self, listener: ListenerId, refusal: Refusal) {
-        if refusal == Refusal::Stopping {
-            // A hub may say so of one that has left meanwhile, too, and goes on.
-            if self.listeners.interrupted(listener) {
-                self.stopping();
-            }
-        } else if self.listeners.refused(listener) {
-            self.events.push_back(FromHub::ListenerClosed { listener, refusal: Some(refusal) });
-        }
     }
 }

@@ -64,6 +64,11 @@ impl HubEnd {
                     member.credit += events as usize;
                 }
             }
+            Some(FromSpoke::Enough(listener)) => {
+                if let Some(member) = self.members.get_mut(&listener) {
+                    member.credit = 0;
+                }
+            }
             Some(FromSpoke::Goodbye | FromSpoke::TrustKept(_)) | None => {}
         }
         Ok(())

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::asked::RequestError;
 use super::event::Listen;
 use super::outbox::say;
+use super::retiring::Members;
 use crate::filter::Start;
 use crate::limits::{CREDIT_EVENTS_MAX, LISTENERS_PER_CONNECTION_MAX};
 use crate::message::{Request, SpokeMessage, Verdict};
@@ -250,8 +251,26 @@ impl Listeners {
         None
     }
 
-    pub(super) fn next_leave(&mut self) -> Option<ListenerId> {
-        self.to_leave.pop_front()
+    pub(super) fn to_leave(&mut self) -> &mut VecDeque<ListenerId> {
+        &mut self.to_leave
+    }
+
+    /// Another link is in use from now on, on which all of them are said anew. Gives what the one before
+    /// has of them, and which are over with it because they were leaving.
+    pub(super) fn hand_over(&mut self) -> (Members, Vec<ListenerId>) {
+        let mut members = Members::default();
+        let unsaid_leaves = std::mem::take(&mut self.to_leave);
+        for (&listener, open) in &self.by_id {
+            match (open.state, &open.role) {
+                (State::Said, Role::Consumer { in_flight }) => members.add(listener, *in_flight, open.window),
+                (State::Said, Role::Subscription { .. }) => members.add(listener, 0, 0),
+                (State::Leaving, _) if unsaid_leaves.contains(&listener) => members.add(listener, 0, 0),
+                (State::Leaving, _) => members.add_left(listener),
+                (State::Unsaid, _) => {}
+            }
+        }
+        members.known(ListenerId(self.last));
+        (members, self.unsay())
     }
 
     pub(super) fn poll_credit(&mut self, buffer: &mut Vec<u8>) -> bool {
