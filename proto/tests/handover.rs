@@ -154,13 +154,15 @@ fn waits_are_asked_again_at_once_and_answered_once() {
     });
     let mut spoke = open_spoke();
     let key = spoke.request(wait.clone()).unwrap();
+    spoke.request(groups()).unwrap();
     said(&mut spoke);
     hand_over(&mut spoke);
-    assert_eq!((said(&mut spoke), spoke.waits()), (vec![request(2, wait)], 1));
+    assert_eq!((said(&mut spoke), spoke.waits()), (vec![request(3, wait)], 1));
     old_reply(&mut spoke, 1, Reply::Waited(Some(event(3))));
     assert_eq!(events(&mut spoke), []);
-    reply(&mut spoke, RequestId(2), Ok(Reply::Waited(Some(event(3))))).unwrap();
+    reply(&mut spoke, RequestId(3), Ok(Reply::Waited(Some(event(3))))).unwrap();
     assert!(matches!(events(&mut spoke)[..], [FromHub::Answered { key: of, .. }] if of == key));
+    old_reply(&mut spoke, 2, Reply::Groups(Vec::new()));
     assert_eq!(old_said(&mut spoke, 1), [SpokeMessage::Goodbye]);
 }
 

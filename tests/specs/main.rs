@@ -22,6 +22,7 @@ mod parked;
 mod plans;
 mod process;
 mod projection;
+mod renewal;
 mod schedule;
 mod tidy;
 mod waiting;

@@ -250,6 +250,7 @@ impl SpokeSession {
     /// asked already may still be done. A chain is not forgotten: its delivery needs the answer.
     pub fn forget(&mut self, key: RequestKey) {
         self.requests.forget(key);
+        self.retiring.values_mut().for_each(|old| old.forget(key));
     }
 
     /// Opens a consumer or a subscription and keeps it open over reconnects.
@@ -355,7 +356,8 @@ impl SpokeSession {
                     || self.outbox.poll_answers(buffer)
                     || self.requests.poll_chain(buffer)
                     || self.requests.poll_leave(self.listeners.to_leave(), buffer)
-                    || (self.in_order() && self.requests.poll_request(buffer))
+                    || ((self.requests.begins_with_wait() || self.in_order())
+                        && self.requests.poll_request(buffer))
                     || (self.in_flight() == 0 && self.outbox.poll_goodbye(buffer))
             }
             Phase::Closing(_) => {

@@ -103,6 +103,11 @@ impl HubEnd {
         member.in_flight.remove(&delivery);
     }
 
+    /// Listeners up to this number were there before this connection is used.
+    pub(crate) fn old_listeners(&mut self, last: u32) {
+        self.old_listeners = last;
+    }
+
     /// Does one of the things that there are to do.
     pub(crate) fn work(&mut self, random: &mut Random, log: &mut Log) {
         match random.below(3) {

@@ -6,8 +6,8 @@
 use std::io;
 use std::path::Path;
 
-use certs::{CertError, CertificateDer};
-use proto::enrol::{EnrolReply, EnrolRequest, Enrolled};
+use certs::CertError;
+use proto::enrol::{EnrolReply, EnrolRequest};
 use proto::limits::ENROLMENT_FRAME_BYTES_MAX;
 use proto::{Refusal, ServiceName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -42,10 +42,7 @@ pub(crate) async fn enrol(socket: &Path, service: &ServiceName) -> Result<Identi
     stream.write_all(&frame(&request)?).await?;
     let reply = answer(&mut stream).await?;
     match proto::wire::decode::<EnrolReply>(&reply) {
-        Ok(EnrolReply::Issued(Enrolled { chain, roots, .. })) => {
-            let der = |all: Vec<Vec<u8>>| all.into_iter().map(CertificateDer::from).collect();
-            Ok(Identity::new(der(chain), key, der(roots)))
-        }
+        Ok(EnrolReply::Issued(enrolled)) => Ok(Identity::issued(key, enrolled)),
         Ok(EnrolReply::Refused(refusal)) => Err(EnrolError::Refused(refusal)),
         Err(error) => Err(EnrolError::Nonsense(error.to_string())),
     }

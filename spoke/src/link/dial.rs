@@ -45,8 +45,10 @@ pub(super) enum Enrolment {
 pub(super) struct Dialled {
     pub(super) stream: TlsStream<TcpStream>,
     pub(super) address: String,
-    /// Whether the identity is a new one.
-    pub(super) enrolled: bool,
+    /// Whether the identity was issued just before.
+    pub(super) is_new: bool,
+    /// What was shown.
+    pub(super) identity: Arc<Identity>,
 }
 
 /// Why a dial failed, by what is to be done about it.
@@ -73,14 +75,21 @@ impl Dialer {
     }
 
     pub(super) async fn dial(self, enrolment: Enrolment) -> Result<Dialled, DialError> {
-        let address = self.address.find().await.map_err(|error| match error {
+        let address = self.find().await?;
+        let (identity, is_new) = self.identity(enrolment).await?;
+        connect(address, Arc::new(identity), is_new).await
+    }
+
+    /// Dials with an identity that is there already.
+    pub(super) async fn dial_as(self, identity: Arc<Identity>) -> Result<Dialled, DialError> {
+        connect(self.find().await?, identity, false).await
+    }
+
+    async fn find(&self) -> Result<String, DialError> {
+        self.address.find().await.map_err(|error| match error {
             AddressError::Missing(address_file) => DialError::Hopeless(ConnectError::NoHub { address_file }),
             AddressError::Unreadable(reason) => DialError::Away(reason),
-        })?;
-        let (config, enrolled) = self.settings(enrolment).await?;
-        debug!(%address, enrolled, "dialling");
-        let stream = reach(&address, config).await.map_err(|error| not_reached(&address, &error))?;
-        Ok(Dialled { stream, address, enrolled })
+        })
     }
 
     /// What people are told about where the hub was looked for.
@@ -93,12 +102,18 @@ impl Dialer {
         self.safe.folder().to_owned()
     }
 
-    async fn settings(&self, enrolment: Enrolment) -> Result<(Arc<ClientConfig>, bool), DialError> {
+    /// Where identities are kept.
+    pub(super) fn safe(&self) -> Safe {
+        self.safe.clone()
+    }
+
+    /// The identity to show, and whether it is a new one.
+    async fn identity(&self, enrolment: Enrolment) -> Result<(Identity, bool), DialError> {
         let saved = match enrolment {
             Enrolment::IfNeeded | Enrolment::Wanted => self.saved().await?,
             Enrolment::Needed => None,
         };
-        let (identity, enrolled) = match (saved, enrolment) {
+        Ok(match (saved, enrolment) {
             (Some(saved), Enrolment::IfNeeded | Enrolment::Needed) => (saved, false),
             (Some(saved), Enrolment::Wanted) => match self.enrol().await {
                 Ok(new) => (new, true),
@@ -108,12 +123,11 @@ impl Dialer {
                 }
             },
             (None, _) => (self.enrol().await?, true),
-        };
-        let config = identity.client_config().map_err(|error| DialError::Away(error.to_string()))?;
-        Ok((Arc::new(config), enrolled))
+        })
     }
 
-    async fn saved(&self) -> Result<Option<Identity>, DialError> {
+    /// The identity that is kept, if it is still good.
+    pub(super) async fn saved(&self) -> Result<Option<Identity>, DialError> {
         let safe = self.safe.clone();
         self.with_files(move || safe.load(now())).await
     }
@@ -125,7 +139,8 @@ impl Dialer {
         self.with_files(move || safe.save(&identity).map(|()| identity)).await
     }
 
-    async fn with_files<T: Send + 'static>(
+    /// Works on files, beside the task that asks for it.
+    pub(super) async fn with_files<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> Result<T, DialError> {
@@ -159,6 +174,13 @@ impl Dialer {
             }
         }
     }
+}
+
+async fn connect(address: String, identity: Arc<Identity>, is_new: bool) -> Result<Dialled, DialError> {
+    let config = identity.client_config().map_err(|error| DialError::Away(error.to_string()))?;
+    debug!(%address, is_new, "dialling");
+    let stream = reach(&address, Arc::new(config)).await.map_err(|error| not_reached(&address, &error))?;
+    Ok(Dialled { stream, address, is_new, identity })
 }
 
 async fn reach(address: &str, config: Arc<ClientConfig>) -> io::Result<TlsStream<TcpStream>> {

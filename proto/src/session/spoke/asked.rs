@@ -281,6 +281,11 @@ impl Requests {
         said
     }
 
+    /// Whether the next request is a wait, which changes nothing and so has no order to keep.
+    pub(super) fn begins_with_wait(&self) -> bool {
+        self.waiting.front().is_some_and(|(_, body)| is_wait(body))
+    }
+
     /// Whether so much is unanswered that the hub would stop reading.
     fn is_full(&self) -> bool {
         self.asked.len() - self.waits >= REQUESTS_IN_FLIGHT_MAX

@@ -230,6 +230,11 @@ impl Retiring {
         Ok(key)
     }
 
+    /// Nobody waits for the answer to a request any more.
+    pub(super) fn forget(&mut self, key: RequestKey) {
+        self.requests.forget(key);
+    }
+
     /// Closes a listener: what it has is given back by the hub.
     pub(super) fn leave(&mut self, listener: ListenerId) {
         self.members.leave(listener);
