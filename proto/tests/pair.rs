@@ -110,7 +110,8 @@ impl World {
             let index = self.random.below(self.beside.len());
             self.cut_beside(index);
         }
-        let may_renew = self.spoke.is_open() && !self.beside.iter().any(|link| matches!(link.place, Place::Next(_)));
+        let may_renew =
+            self.spoke.is_open() && !self.beside.iter().any(|link| matches!(link.place, Place::Next(_)));
         if may_renew && self.random.once_in(renew) {
             self.beside.push(Beside::next(&self.spoke, self.now, self.app.last_listener));
         }
@@ -285,7 +286,13 @@ impl World {
                 return;
             }
         }
-        panic!("it does not come to an end");
+        let beside = self.beside.iter().map(|link| link.is_retired(&self.spoke)).collect::<Vec<_>>();
+        let (head, handled) = (self.log.head(), self.log.handled.len());
+        panic!(
+            "it does not come to an end: {beside:?} {} asked, {handled} of {head} handled: {:?}",
+            self.app.unanswered(),
+            self.spoke,
+        );
     }
 
     fn is_settled(&self) -> bool {
@@ -378,7 +385,7 @@ fn one_link_after_the_other_takes_over_and_no_answer_is_stale() {
     let happened = run(500..600, Trouble { renew: 150, ..NOTHING });
     // One each, and one to settle.
     assert_eq!(happened.links, 200, "{happened:?}");
-    assert!(happened.handed_over > 1_000 && happened.delivered > 2_000, "{happened:?}");
+    assert!(happened.handed_over > 500 && happened.delivered > 2_000, "{happened:?}");
     assert!(happened.chained > 500 && happened.pushed > 2_000, "{happened:?}");
 }
 

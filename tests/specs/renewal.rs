@@ -40,10 +40,7 @@ fn links(hub: &HubProcess) -> usize {
 }
 
 /// A consumer that tells of each call; its handler for `held` ends only after the next renewal.
-async fn consumer(
-    spoke: &Spoke,
-    renewals: watch::Receiver<usize>,
-) -> (Consumer, mpsc::Receiver<Call>) {
+async fn consumer(spoke: &Spoke, renewals: watch::Receiver<usize>) -> (Consumer, mpsc::Receiver<Call>) {
     let (told, calls) = mpsc::channel(CALLS_MAX);
     let builder = spoke.consumer(order()).from(Start::Beginning).any(move |delivery: Delivery| {
         let (told, mut renewals) = (told.clone(), renewals.clone());

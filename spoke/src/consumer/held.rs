@@ -288,7 +288,8 @@ mod tests {
         held.keep_alive();
         held.answered(Position(5), Verdict::Ack);
         held.answered(Position(4), Verdict::Ack);
-        let words = |position| vec![answer(position, 1, Verdict::Progress), answer(position, 1, Verdict::Ack)];
+        let words =
+            |position| vec![answer(position, 1, Verdict::Progress), answer(position, 1, Verdict::Ack)];
         assert_eq!(held.take_answers(), [(1, words(4)), (2, words(5))].into());
     }
 

@@ -295,10 +295,7 @@ impl Driver {
 }
 
 /// Has every frame that came taken, in order.
-fn frames(
-    carried: Carried,
-    mut take: impl FnMut(&[u8]) -> Result<(), Violation>,
-) -> Result<(), Failure> {
+fn frames(carried: Carried, mut take: impl FnMut(&[u8]) -> Result<(), Violation>) -> Result<(), Failure> {
     let came = match carried {
         Carried::Written(written) => return written.map_err(failed),
         Carried::Came(came) => came.ok_or(Failure::HungUp)?,

@@ -110,9 +110,8 @@ impl Driver {
             (Ok(Reply::Renewed(enrolled)), Some(key)) => {
                 let identity = Arc::new(Identity::issued(key, *enrolled));
                 let (dialer, within) = (self.dialer.clone(), self.dial_timeout);
-                self.beside.work(async move {
-                    Worked::Reached(dialer.keep_and_reach(identity, within).await)
-                });
+                self.beside
+                    .work(async move { Worked::Reached(dialer.keep_and_reach(identity, within).await) });
             }
             (Err(refusal), _) => self.not_renewed(Setback::Failed(refusal.to_string())),
             // The session takes no other reply for one to this, and the key is there while it is asked.
