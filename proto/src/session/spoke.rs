@@ -29,9 +29,7 @@ use super::bounds::bound_answer;
 use super::liveness::Liveness;
 use super::violation::Violation;
 use crate::chain::Chain;
-use crate::limits::{
-    FRAME_BYTES_BEFORE_WELCOME, FRAME_BYTES_MAX, PINGS_WAITING_MAX, SOFTWARE_CHARS_MAX, TRUSTED_ROOTS_MAX,
-};
+use crate::limits::{FRAME_BYTES_BEFORE_WELCOME, FRAME_BYTES_MAX, SOFTWARE_CHARS_MAX};
 use crate::message::{Answer, Hello, HubMessage, PROTOCOL_VERSION, Request, Verdict};
 use crate::number::ListenerId;
 use crate::wire;
@@ -147,68 +145,7 @@ impl SpokeSession {
             }
             Phase::Open(liveness) | Phase::Closing(liveness) => liveness.heard(now),
         }
-        match message {
-            HubMessage::Welcome(welcome) => self.welcomed(welcome, now),
-            HubMessage::GoAway { reason, retry_after_ms } => {
-                self.close();
-                let retry_after = Duration::from_millis(u64::from(retry_after_ms));
-                self.events.push_back(FromHub::GoAway { reason, retry_after });
-                Ok(())
-            }
-            HubMessage::Reply { id, outcome } => self.replied(id, outcome),
-            HubMessage::Ping(number) => {
-                super::bounds::within("PINGS_WAITING_MAX", self.outbox.pongs() + 1, 0, PINGS_WAITING_MAX)?;
-                self.outbox.pong(number);
-                Ok(())
-            }
-            HubMessage::Pong(_) => Ok(()),
-            HubMessage::Deliver { listener, attempt, event } => {
-                if self.listeners.delivered(listener)? {
-                    self.events.push_back(FromHub::Delivered { listener, link: self.link, attempt, event });
-                }
-                Ok(())
-            }
-            HubMessage::Push { listener, event } => {
-                if self.listeners.pushed(listener, event.position)? {
-                    self.events.push_back(FromHub::Pushed { listener, event });
-                }
-                Ok(())
-            }
-            HubMessage::Lagged { listener, behind } => {
-                if self.listeners.lagged(listener)? {
-                    self.events.push_back(FromHub::Lagged { listener, behind });
-                }
-                Ok(())
-            }
-            HubMessage::CaughtUp { listener, position } => {
-                if self.listeners.caught_up(listener, position)? {
-                    self.events.push_back(FromHub::CaughtUp { listener, position });
-                }
-                Ok(())
-            }
-            HubMessage::Dropped { listener, refusal } => self.dropped(listener, refusal),
-            HubMessage::Deadline { listener, within_ms } => {
-                self.listeners.check_known("Deadline", listener)?;
-                let within = Duration::from_millis(u64::from(within_ms));
-                self.events.push_back(FromHub::Deadline { listener, within });
-                Ok(())
-            }
-            HubMessage::Trust(trust) => {
-                super::bounds::within("TRUSTED_ROOTS_MAX", trust.roots.len(), 1, TRUSTED_ROOTS_MAX)?;
-                self.events.push_back(FromHub::Trust(trust));
-                Ok(())
-            }
-            HubMessage::Renew { within_ms } => {
-                let within = Duration::from_millis(u64::from(within_ms));
-                self.events.push_back(FromHub::Renew { within });
-                Ok(())
-            }
-            HubMessage::Expelled { reason } => {
-                self.close();
-                self.events.push_back(FromHub::Expelled { reason });
-                Ok(())
-            }
-        }
+        self.take(message, now)
     }
 
     /// Does what is due at `now`: pings a silent hub, gives up one that stays silent.
@@ -355,7 +292,7 @@ impl SpokeSession {
                     || self.listeners.poll_credit(buffer)
                     || self.outbox.poll_answers(buffer)
                     || self.requests.poll_chain(buffer)
-                    || self.requests.poll_leave(self.listeners.to_leave(), buffer)
+                    || self.requests.poll_leave(self.listeners.leaves(), buffer)
                     || ((self.requests.begins_with_wait() || self.in_order())
                         && self.requests.poll_request(buffer))
                     || (self.in_flight() == 0 && self.outbox.poll_goodbye(buffer))
@@ -364,7 +301,7 @@ impl SpokeSession {
                 self.outbox.poll_signs_of_life(buffer)
                     || self.outbox.poll_answers(buffer)
                     || self.requests.poll_chain(buffer)
-                    || self.requests.poll_leave(self.listeners.to_leave(), buffer)
+                    || self.requests.poll_leave(self.listeners.leaves(), buffer)
             }
         }
     }

@@ -34,7 +34,7 @@ pub(super) struct Greeting {
 /// Work that is done.
 pub(super) enum Worked {
     Prepared(Result<Prepared, Setback>),
-    Reached(Result<Dialled, Setback>),
+    Reached(Result<Box<Dialled>, Setback>),
     /// The version of what is trusted that is kept.
     TrustKept(Result<u64, String>),
     /// Nobody waits for it.

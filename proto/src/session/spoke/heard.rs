@@ -4,13 +4,81 @@ use std::time::Duration;
 
 use super::asked::Answered;
 use super::{FromHub, Phase, SpokeSession};
-use crate::message::{PROTOCOL_VERSION, Reply, Welcome};
+use crate::limits::{PINGS_WAITING_MAX, TRUSTED_ROOTS_MAX};
+use crate::message::{HubMessage, PROTOCOL_VERSION, Reply, Welcome};
 use crate::number::{ListenerId, RequestId};
 use crate::refusal::Refusal;
 use crate::session::Violation;
+use crate::session::bounds;
 use crate::session::liveness::Liveness;
 
 impl SpokeSession {
+    /// Takes a message that came in turn.
+    pub(super) fn take(&mut self, message: HubMessage, now: Duration) -> Result<(), Violation> {
+        match message {
+            HubMessage::Welcome(welcome) => self.welcomed(welcome, now),
+            HubMessage::GoAway { reason, retry_after_ms } => {
+                self.close();
+                let retry_after = Duration::from_millis(u64::from(retry_after_ms));
+                self.events.push_back(FromHub::GoAway { reason, retry_after });
+                Ok(())
+            }
+            HubMessage::Reply { id, outcome } => self.replied(id, outcome),
+            HubMessage::Ping(number) => {
+                bounds::within("PINGS_WAITING_MAX", self.outbox.pongs() + 1, 0, PINGS_WAITING_MAX)?;
+                self.outbox.pong(number);
+                Ok(())
+            }
+            HubMessage::Pong(_) => Ok(()),
+            HubMessage::Deliver { listener, attempt, event } => {
+                if self.listeners.delivered(listener)? {
+                    self.events.push_back(FromHub::Delivered { listener, link: self.link, attempt, event });
+                }
+                Ok(())
+            }
+            HubMessage::Push { listener, event } => {
+                if self.listeners.pushed(listener, event.position)? {
+                    self.events.push_back(FromHub::Pushed { listener, event });
+                }
+                Ok(())
+            }
+            HubMessage::Lagged { listener, behind } => {
+                if self.listeners.lagged(listener)? {
+                    self.events.push_back(FromHub::Lagged { listener, behind });
+                }
+                Ok(())
+            }
+            HubMessage::CaughtUp { listener, position } => {
+                if self.listeners.caught_up(listener, position)? {
+                    self.events.push_back(FromHub::CaughtUp { listener, position });
+                }
+                Ok(())
+            }
+            HubMessage::Dropped { listener, refusal } => self.dropped(listener, refusal),
+            HubMessage::Deadline { listener, within_ms } => {
+                self.listeners.check_known("Deadline", listener)?;
+                let within = Duration::from_millis(u64::from(within_ms));
+                self.events.push_back(FromHub::Deadline { listener, within });
+                Ok(())
+            }
+            HubMessage::Trust(trust) => {
+                bounds::within("TRUSTED_ROOTS_MAX", trust.roots.len(), 1, TRUSTED_ROOTS_MAX)?;
+                self.events.push_back(FromHub::Trust(trust));
+                Ok(())
+            }
+            HubMessage::Renew { within_ms } => {
+                let within = Duration::from_millis(u64::from(within_ms));
+                self.events.push_back(FromHub::Renew { within });
+                Ok(())
+            }
+            HubMessage::Expelled { reason } => {
+                self.close();
+                self.events.push_back(FromHub::Expelled { reason });
+                Ok(())
+            }
+        }
+    }
+
     /// Asks nothing new on this link. Whether anything was asked before.
     pub(super) fn close(&mut self) -> bool {
         let phase = std::mem::replace(&mut self.phase, Phase::Down);

@@ -270,7 +270,7 @@ impl Listeners {
         None
     }
 
-    pub(super) fn to_leave(&mut self) -> &mut VecDeque<ListenerId> {
+    pub(super) fn leaves(&mut self) -> &mut VecDeque<ListenerId> {
         &mut self.to_leave
     }
 

@@ -110,8 +110,9 @@ impl Driver {
             (Ok(Reply::Renewed(enrolled)), Some(key)) => {
                 let identity = Arc::new(Identity::issued(key, *enrolled));
                 let (dialer, within) = (self.dialer.clone(), self.dial_timeout);
-                self.beside
-                    .work(async move { Worked::Reached(dialer.keep_and_reach(identity, within).await) });
+                self.beside.work(async move {
+                    Worked::Reached(dialer.keep_and_reach(identity, within).await.map(Box::new))
+                });
             }
             (Err(refusal), _) => self.not_renewed(Setback::Failed(refusal.to_string())),
             // The session takes no other reply for one to this, and the key is there while it is asked.
@@ -140,15 +141,18 @@ impl Driver {
             }
             Ok(Prepared::Kept(identity)) => {
                 let (dialer, within) = (self.dialer.clone(), self.dial_timeout);
-                self.beside.work(async move { Worked::Reached(dialer.reach_as(identity, within).await) });
+                self.beside.work(async move {
+                    Worked::Reached(dialer.reach_as(identity, within).await.map(Box::new))
+                });
             }
             Err(setback) => self.not_renewed(setback),
         }
     }
 
-    fn reached(&mut self, reached: Result<Dialled, Setback>) {
+    fn reached(&mut self, reached: Result<Box<Dialled>, Setback>) {
         match reached {
-            Ok(Dialled { stream, address, is_new, identity }) => {
+            Ok(dialled) => {
+                let Dialled { stream, address, is_new, identity } = *dialled;
                 let session = self.board.session.successor(self.started.elapsed());
                 let line = Line::new(stream, session.frame_bytes_max());
                 let shown = Shown { identity, is_new };
