@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use certs::SecretKey;
 use proto::certs::Trust;
+use tokio::task::JoinError;
 
 use super::dial::{DialError, Dialer, Dialled};
 use super::renewal::Source;
@@ -41,6 +42,10 @@ impl Dialer {
             return Ok(Prepared::Kept(Arc::new(kept)));
         }
         let request = tokio::task::spawn_blocking(certs::spoke_request).await;
+        if request.as_ref().is_err_and(JoinError::is_cancelled) {
+            // The runtime ends, and nobody is to be told of that.
+            return std::future::pending().await;
+        }
         let (csr, key) = request.map_err(failed)?.map_err(failed)?;
         Ok(Prepared::Request { csr, key })
     }
