@@ -250,7 +250,7 @@ impl World {
             }
             Ok(Some(FromSpoke::Answers(answers))) => assert!(!answers.is_empty()),
             Ok(Some(FromSpoke::Credit { events, .. })) => assert!(events > 0),
-            Ok(Some(FromSpoke::Goodbye | FromSpoke::TrustKept(_)) | None) => {}
+            Ok(Some(FromSpoke::Goodbye | FromSpoke::TrustKept(_) | FromSpoke::Enough(_)) | None) => {}
             Err(violation) => {
                 assert!(self.is_foreign, "an obedient spoke was taken for another: {violation}");
                 self.connect();

@@ -368,6 +368,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
             FromSpoke::Credit { listener, events } => {
                 store.credit(self.caller.connection, listener, events).await;
             }
+            FromSpoke::Enough(listener) => store.enough(self.caller.connection, listener).await,
             // What it asked for before is still answered; `is_finished` tells when.
             FromSpoke::Goodbye => {}
             FromSpoke::TrustKept(version) => {

@@ -312,6 +312,11 @@ impl Store {
         self.dispatcher.answers(connection, answers).await;
     }
 
+    /// Nothing more is delivered to a listener, which is about to leave.
+    pub(crate) async fn enough(&self, connection: ConnectionId, listener: ListenerId) {
+        self.dispatcher.enough(connection, listener).await;
+    }
+
     pub(crate) async fn credit(&self, connection: ConnectionId, listener: ListenerId, events: u32) {
         self.dispatcher.credit(connection, listener, events).await;
     }

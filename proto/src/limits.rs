@@ -147,6 +147,10 @@ pub const GROUP_LISTED_MAX: usize = 32;
 /// with more closes the connection.
 pub const TRUSTED_ROOTS_MAX: usize = 8;
 
+/// Links of a spoke that live on beside the one that has taken their place. At it the oldest is cut, and
+/// what it had comes again.
+pub const RETIRING_LINKS_MAX: usize = 4;
+
 /// Bytes of a certificate signing request. A longer one closes the connection.
 pub const REQUEST_CSR_BYTES_MAX: usize = 4_096;
 

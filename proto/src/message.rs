@@ -59,6 +59,8 @@ pub enum SpokeMessage {
     Goodbye,
     /// What is to be trusted is kept, up to this version, and will be there after a restart.
     TrustKept(u64),
+    /// Nothing more is to be delivered to this consumer; what it has it will still answer.
+    Enough(ListenerId),
 }
 
 /// Who is calling. Role and service are not said: they come from the certificate.

@@ -1,5 +1,6 @@
 //! Both ends against each other, over links that are slow, cut anywhere, silent, or end because the
-//! hub stops. A seed decides everything, so a failure can be run again.
+//! hub stops; and one link after the other takes the place of the one before. A seed decides everything, so
+//! a failure can be run again.
 
 // What serves several tests is test code too, which clippy does not see.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -8,6 +9,8 @@ mod samples;
 
 #[path = "pair/app.rs"]
 mod app;
+#[path = "pair/beside.rs"]
+mod beside;
 #[path = "pair/hub.rs"]
 mod hub;
 #[path = "pair/link.rs"]
@@ -22,6 +25,7 @@ use std::time::Duration;
 use eventflow_proto::session::{SpokeSession, Violation};
 
 use self::app::App;
+use self::beside::{Beside, Place};
 use self::hub::HubEnd;
 use self::link::Pipe;
 use self::log::Log;
@@ -34,7 +38,12 @@ struct Trouble {
     silence: usize,
     stop: usize,
     drop: usize,
+    renew: usize,
+    cut_beside: usize,
 }
+
+const NOTHING: Trouble =
+    Trouble { cut: NONE, silence: NONE, stop: NONE, drop: NONE, renew: NONE, cut_beside: NONE };
 
 const NONE: usize = usize::MAX;
 
@@ -48,8 +57,10 @@ struct World {
     log: Log,
     to_hub: Pipe,
     to_spoke: Pipe,
+    beside: Vec<Beside>,
     links: usize,
     silenced: usize,
+    handed_over: usize,
 }
 
 impl World {
@@ -64,14 +75,16 @@ impl World {
             log: Log::default(),
             to_hub: Pipe::default(),
             to_spoke: Pipe::default(),
+            beside: Vec::new(),
             links: 0,
             silenced: 0,
+            handed_over: 0,
         }
     }
 
     fn step(&mut self) {
         self.trouble();
-        match self.random.below(12) {
+        match self.random.below(if self.beside.is_empty() { 12 } else { 20 }) {
             0 => self.app.act(&mut self.spoke, &mut self.random),
             1 => self.app.handle(&mut self.spoke, &mut self.random),
             2 => self.spoke_says(),
@@ -81,6 +94,7 @@ impl World {
             6 => self.hub_hears(),
             7 => self.spoke_hears(),
             8 if self.random.once_in(2) => self.time_passes(),
+            12.. => self.work_beside(),
             _ => {
                 if let Some(hub) = &mut self.hub {
                     hub.work(&mut self.random, &mut self.log);
@@ -91,7 +105,16 @@ impl World {
     }
 
     fn trouble(&mut self) {
-        let Trouble { cut, silence, stop, drop } = self.trouble;
+        let Trouble { cut, silence, stop, drop, renew, cut_beside } = self.trouble;
+        if self.random.once_in(cut_beside) && !self.beside.is_empty() {
+            let index = self.random.below(self.beside.len());
+            self.cut_beside(index);
+        }
+        let may_renew =
+            self.spoke.is_open() && !self.beside.iter().any(|link| matches!(link.place, Place::Next(_)));
+        if may_renew && self.random.once_in(renew) {
+            self.beside.push(Beside::next(&self.spoke, self.now, self.app.last_listener));
+        }
         let Some(hub) = &mut self.hub else { return self.connect() };
         if self.random.once_in(cut) {
             self.cut();
@@ -112,12 +135,55 @@ impl World {
     }
 
     fn cut(&mut self) {
+        // A driver gives up a link that is not in use yet.
+        if let Some(index) = self.beside.iter().position(|link| matches!(link.place, Place::Next(_))) {
+            self.cut_beside(index);
+        }
         if let Some(hub) = self.hub.take() {
             hub.gone(&mut self.log);
         }
         self.spoke.disconnected();
         self.to_hub = Pipe::default();
         self.to_spoke = Pipe::default();
+    }
+
+    /// A link beside the one in use does something.
+    fn work_beside(&mut self) {
+        let index = self.random.below(self.beside.len());
+        let link = &mut self.beside[index];
+        link.work(&mut self.spoke, &mut self.random, self.now, &mut self.log);
+        self.look_beside(index);
+    }
+
+    /// Goes over to a link that is open, and closes one that has said its last word.
+    fn look_beside(&mut self, index: usize) {
+        let link = &self.beside[index];
+        if link.is_retired(&self.spoke) {
+            self.cut_beside(index);
+        } else if link.is_open()
+            && let Some(hub) = &mut self.hub
+        {
+            self.handed_over += 1;
+            let before = self.spoke.link();
+            let mut link = self.beside.remove(index);
+            std::mem::swap(hub, &mut link.hub);
+            std::mem::swap(&mut self.to_hub, &mut link.to_hub);
+            std::mem::swap(&mut self.to_spoke, &mut link.to_spoke);
+            let Place::Next(next) = std::mem::replace(&mut link.place, Place::Retiring(before)) else {
+                panic!("a link that retires is not open");
+            };
+            assert!(self.spoke.hand_over(*next));
+            hub.old_listeners(self.app.last_listener);
+            self.beside.push(link);
+        }
+    }
+
+    fn cut_beside(&mut self, index: usize) {
+        let link = self.beside.remove(index);
+        link.hub.gone(&mut self.log);
+        if let Place::Retiring(link) = link.place {
+            self.spoke.retired(link);
+        }
     }
 
     fn spoke_says(&mut self) {
@@ -190,7 +256,7 @@ impl World {
 
     /// No more trouble and no more requests: everything comes to its end.
     fn settle(&mut self) {
-        self.trouble = Trouble { cut: NONE, silence: NONE, stop: NONE, drop: NONE };
+        self.trouble = NOTHING;
         self.cut();
         self.tell_app();
         self.app.settle(&mut self.spoke);
@@ -205,6 +271,11 @@ impl World {
                 self.to_spoke.flow_all();
                 self.hub_hears();
                 self.spoke_hears();
+                for index in (0..self.beside.len()).rev() {
+                    let link = &mut self.beside[index];
+                    link.work_all(&mut self.spoke, &mut self.random, self.now, &mut self.log);
+                    self.look_beside(index);
+                }
                 self.app.handle(&mut self.spoke, &mut self.random);
                 if let Some(hub) = &mut self.hub {
                     hub.work(&mut self.random, &mut self.log);
@@ -215,12 +286,19 @@ impl World {
                 return;
             }
         }
-        panic!("it does not come to an end");
+        let beside = self.beside.iter().map(|link| link.is_retired(&self.spoke)).collect::<Vec<_>>();
+        let (head, handled) = (self.log.head(), self.log.handled.len());
+        panic!(
+            "it does not come to an end: {beside:?} {} asked, {handled} of {head} handled: {:?}",
+            self.app.unanswered(),
+            self.spoke,
+        );
     }
 
     fn is_settled(&self) -> bool {
         let head = self.log.head();
-        self.app.unanswered() == 0
+        self.beside.is_empty()
+            && self.app.unanswered() == 0
             && self.spoke.in_flight() == 0
             && self.log.handled.len() as u64 == head.0
             && self.app.has_seen(head)
@@ -238,6 +316,7 @@ struct Happened {
     pushed: usize,
     chained: usize,
     lost_chains: usize,
+    handed_over: usize,
 }
 
 fn run(seeds: std::ops::Range<u64>, trouble: Trouble) -> Happened {
@@ -263,6 +342,7 @@ fn run(seeds: std::ops::Range<u64>, trouble: Trouble) -> Happened {
         happened.lost_chains += app.lost_chains;
         happened.links += world.links;
         happened.silenced += world.silenced;
+        happened.handed_over += world.handed_over;
         happened.stored += world.app.stored.len();
         happened.delivered += world.app.delivered;
         happened.stale_answers += world.app.stale_answers;
@@ -273,16 +353,16 @@ fn run(seeds: std::ops::Range<u64>, trouble: Trouble) -> Happened {
 
 #[test]
 fn a_good_link_is_never_given_up() {
-    let happened = run(0..50, Trouble { cut: NONE, silence: NONE, stop: NONE, drop: 500 });
+    let happened = run(0..50, Trouble { drop: 500, ..NOTHING });
     // One, and one to settle.
     assert_eq!((happened.links, happened.silenced), (100, 0));
 }
 
 #[test]
 fn every_request_is_answered_once_and_nothing_is_lost_over_cut_links() {
-    let happened = run(100..150, Trouble { cut: 150, silence: NONE, stop: NONE, drop: 700 });
+    let happened = run(100..150, Trouble { cut: 150, drop: 700, ..NOTHING });
     assert!(happened.links > 1_500 && happened.stored > 500, "{happened:?}");
-    let happened = run(200..250, Trouble { cut: 300, silence: NONE, stop: NONE, drop: 2_000 });
+    let happened = run(200..250, Trouble { cut: 300, drop: 2_000, ..NOTHING });
     assert!(happened.delivered > 2_000 && happened.pushed > 2_000, "{happened:?}");
     assert!(happened.stale_answers > 50, "{happened:?}");
     assert!(happened.chained > 500 && happened.lost_chains > 50, "{happened:?}");
@@ -290,12 +370,30 @@ fn every_request_is_answered_once_and_nothing_is_lost_over_cut_links() {
 
 #[test]
 fn a_link_that_falls_silent_is_noticed_and_replaced() {
-    let happened = run(300..350, Trouble { cut: NONE, silence: 600, stop: NONE, drop: NONE });
+    let happened = run(300..350, Trouble { silence: 600, ..NOTHING });
     assert!(happened.silenced > 100, "{happened:?}");
 }
 
 #[test]
 fn a_hub_that_stops_hands_everything_to_the_next_one() {
-    let happened = run(400..450, Trouble { cut: 1_000, silence: 2_000, stop: 200, drop: NONE });
+    let happened = run(400..450, Trouble { cut: 1_000, silence: 2_000, stop: 200, ..NOTHING });
     assert!(happened.links > 500 && happened.delivered > 2_000, "{happened:?}");
+}
+
+#[test]
+fn one_link_after_the_other_takes_over_and_no_answer_is_stale() {
+    let happened = run(500..600, Trouble { renew: 150, ..NOTHING });
+    // One each, and one to settle.
+    assert_eq!(happened.links, 200, "{happened:?}");
+    assert!(happened.handed_over > 500 && happened.delivered > 2_000, "{happened:?}");
+    assert!(happened.chained > 500 && happened.pushed > 2_000, "{happened:?}");
+}
+
+#[test]
+fn links_that_take_over_and_links_that_retire_may_break_at_any_time() {
+    let happened = run(600..650, Trouble { renew: 150, cut_beside: 400, ..NOTHING });
+    assert!(happened.handed_over > 300 && happened.lost_chains > 0, "{happened:?}");
+    let trouble = Trouble { renew: 150, cut_beside: 800, cut: 600, stop: 900, drop: 2_000, ..NOTHING };
+    let happened = run(700..750, trouble);
+    assert!(happened.handed_over > 100 && happened.links > 300, "{happened:?}");
 }

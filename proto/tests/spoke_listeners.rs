@@ -253,3 +253,18 @@ fn listeners_are_bounded_and_checked_before_they_are_said() {
     }
     assert!(matches!(spoke.listen(consumer(1)), Err(RequestError::TooManyListeners { .. })));
 }
+
+#[test]
+fn credit_is_said_only_when_the_hub_has_opened_the_listener_and_then_all_of_it() {
+    let mut spoke = listening(subscription(Start::Now, 1));
+    tell(&mut spoke, &push(11)).unwrap();
+    let again = said_again(&mut spoke);
+    assert_eq!(
+        again,
+        [SpokeMessage::Request { id: RequestId(2), body: subscribe(1, Start::At(Position(12)), 0) }]
+    );
+    spoke.credit(LISTENER, 1);
+    assert_eq!(said(&mut spoke), []);
+    reply(&mut spoke, RequestId(2), Ok(Reply::Listening { after: Position(11) })).unwrap();
+    assert_eq!(said(&mut spoke), [SpokeMessage::Credit { listener: LISTENER, events: 1 }]);
+}

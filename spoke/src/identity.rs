@@ -2,12 +2,15 @@
 //!
 //! The key is made here and never leaves the machine. It is kept in the data folder, in
 //! `identity/<service>`, readable by its owner only, and replaced as a whole by a rename: whoever
-//! reads finds the old identity or the new one. An identity counts as ended ten minutes before its
-//! end, so that a link is not made with one that is about to be cut.
+//! reads finds the old identity or the new one. An identity counts as ended a while before its end
+//! (`life`), so that a link is not made with one that is about to be cut. Roots that a hub tells of later
+//! are kept beside it (`trust`).
 
 mod enrol;
+mod life;
 mod pem;
 mod token;
+mod trust;
 
 use std::fs;
 use std::io::{self, Write};
@@ -22,10 +25,8 @@ use tracing::warn;
 use zeroize::Zeroizing;
 
 pub(crate) use enrol::{EnrolError, Issued, enrol, enrol_with_token};
+pub(crate) use life::Life;
 pub(crate) use token::{TokenSource, TokenTrouble};
-
-/// So long before its end an identity is replaced.
-const SPARE_MS: i64 = 10 * 60 * 1_000;
 
 /// The key and the chain, the leaf first.
 const IDENTITY_FILE: &str = "identity.pem";
@@ -73,6 +74,11 @@ impl Identity {
         }
     }
 
+    /// From when to when it counts, if it has a certificate.
+    pub(crate) fn life(&self) -> Option<Life> {
+        self.chain.first().and_then(Life::of)
+    }
+
     /// The TLS settings that show this identity.
     pub(crate) fn client_config(&self) -> Result<ClientConfig, CertError> {
         certs::tls::client_config(&self.roots, self.chain.clone(), &self.key)
@@ -80,9 +86,9 @@ impl Identity {
 
     /// Whether it is `service`'s and lasts for a while after `now`.
     fn is_usable(&self, service: &ServiceName, now: Timestamp) -> bool {
-        let Some(leaf) = self.chain.first() else { return false };
-        let (Ok(identity), Ok(end)) = (certs::identity(leaf), certs::not_after(leaf)) else { return false };
-        identity.service == service.as_str() && end.millis() - SPARE_MS > now.millis()
+        let (Some(leaf), Some(life)) = (self.chain.first(), self.life()) else { return false };
+        let is_its_own = certs::identity(leaf).is_ok_and(|identity| identity.service == service.as_str());
+        is_its_own && life.is_usable(now)
     }
 }
 
@@ -121,11 +127,19 @@ impl Safe {
         Ok(identity.is_usable(&self.service, now).then_some(identity))
     }
 
-    /// Keeps `identity` in place of the one before.
+    /// Keeps `identity` and its roots in place of those before.
     pub(crate) fn save(&self, identity: &Identity) -> io::Result<()> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+        self.make_folder()?;
+        self.forget_trust_version()?;
         // The roots first: the identity is what makes them count.
         self.write(ROOTS_FILE, pem::text(None, &identity.roots).as_bytes())?;
+        self.renew(identity)
+    }
+
+    /// Keeps `identity` in place of the one before. What is trusted stays as it is: the hub tells of that
+    /// by itself.
+    pub(crate) fn renew(&self, identity: &Identity) -> io::Result<()> {
+        self.make_folder()?;
         self.write(IDENTITY_FILE, pem::text(Some(&identity.key), &identity.chain).as_bytes())
     }
 
@@ -137,6 +151,10 @@ impl Safe {
     /// The file with where hubs are, a line each.
     pub(crate) fn hubs_file(&self) -> PathBuf {
         self.folder.join(HUBS_FILE)
+    }
+
+    fn make_folder(&self) -> io::Result<()> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)
     }
 
     fn read(&self, name: &str) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
@@ -155,7 +173,8 @@ impl Safe {
             .mode(0o600)
             .open(&draft)
             .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-            .and_then(|()| fs::rename(&draft, self.folder.join(name)));
+            .and_then(|()| fs::rename(&draft, self.folder.join(name)))
+            .and_then(|()| fs::File::open(&self.folder)?.sync_all());
         if written.is_err() {
             // What cannot be removed is only a draft.
             let _ = fs::remove_file(&draft);
@@ -211,13 +230,23 @@ mod tests {
     }
 
     #[test]
-    fn an_identity_counts_as_ended_ten_minutes_before_its_end() {
+    fn an_identity_that_is_about_to_end_is_as_good_as_none() {
         let data = tempfile::tempdir().unwrap();
         let safe = safe(data.path(), "billing");
         safe.save(&identity("billing")).unwrap();
         let day = 24 * 60 * MINUTE_MS;
         assert!(safe.load(at(day - 11 * MINUTE_MS)).unwrap().is_some());
         assert!(safe.load(at(day - 9 * MINUTE_MS)).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_renewed_identity_takes_the_place_of_the_one_before() {
+        let data = tempfile::tempdir().unwrap();
+        let (safe, renewed) = (safe(data.path(), "billing"), identity("billing"));
+        safe.save(&identity("billing")).unwrap();
+        safe.renew(&renewed).unwrap();
+        assert_eq!(safe.load(at(0)).unwrap().unwrap().chain, renewed.chain);
+        assert_eq!(fs::read_dir(safe.folder()).unwrap().count(), 2);
     }
 
     #[test]

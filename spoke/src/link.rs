@@ -12,12 +12,17 @@
 
 mod address;
 mod backoff;
+mod beside;
 mod chains;
 mod dial;
 mod driver;
+mod further;
 mod inbox;
+mod line;
+mod links;
 mod outgoing;
 mod redial;
+mod renewal;
 mod switchboard;
 mod window;
 
@@ -39,6 +44,7 @@ use crate::options::SpokeOptions;
 
 pub(crate) use backoff::Backoff;
 pub(crate) use inbox::{Arrival, Inbox, Signals, Taken};
+pub(crate) use links::Links;
 pub(crate) use window::Weight;
 
 use driver::Driver;

@@ -29,7 +29,9 @@ pub struct CloseError {
 
 /// A member of the hub: one service, one connection, any number of clones of this handle.
 ///
-/// The connection ends when the last clone, consumer and stream is gone, or with [`Spoke::close`].
+/// The connection ends when the last clone, consumer and stream is gone, or with [`Spoke::close`]. Its
+/// certificate is renewed at half of its life, over a second connection that takes the place of the first
+/// one; nobody who uses the handle notices.
 #[derive(Clone)]
 pub struct Spoke {
     pub(crate) link: Link,

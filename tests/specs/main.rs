@@ -27,6 +27,7 @@ mod parked;
 mod plans;
 mod process;
 mod projection;
+mod renewal;
 mod revocation;
 mod rotation;
 mod schedule;

@@ -197,6 +197,13 @@ impl Desk {
         }
     }
 
+    /// Nothing more goes to a member, which still answers what it has.
+    pub(super) fn enough(&mut self, key: MemberKey, group: GroupId) {
+        if let Some(group) = self.groups.get_mut(&group) {
+            group.enough(key);
+        }
+    }
+
     /// Takes an answer to a delivery.
     pub(super) fn answered(
         &mut self,

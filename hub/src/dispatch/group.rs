@@ -468,6 +468,10 @@ impl Group {
         self.members.credit(key, events);
     }
 
+    pub(super) fn enough(&mut self, key: MemberKey) {
+        self.members.enough(key);
+    }
+
     /// A connection is gone: what its members had comes to others at once.
     pub(super) fn gone(&mut self, connection: ConnectionId) {
         for key in self.members.on(connection) {

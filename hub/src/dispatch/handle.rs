@@ -50,6 +50,7 @@ pub(super) enum Input {
     Answers { connection: ConnectionId, answers: Vec<Answer> },
     Chain { connection: ConnectionId, work: Box<ChainWork>, reply: oneshot::Sender<Result<Chained, Refusal>> },
     Credit { connection: ConnectionId, listener: ListenerId, events: u32 },
+    Enough { connection: ConnectionId, listener: ListenerId },
     Reports { after: Option<GroupName>, reply: oneshot::Sender<Vec<(GroupReport, Position)>> },
     Wait { wait: Wait, found: oneshot::Sender<Found>, reply: oneshot::Sender<Result<(), Refusal>> },
     Unpark { group: GroupId, wish: UnparkOrder, reply: Unparking },
@@ -181,6 +182,11 @@ impl Dispatcher {
     /// Passes on credit.
     pub(crate) async fn credit(&self, connection: ConnectionId, listener: ListenerId, events: u32) {
         self.tell(Input::Credit { connection, listener, events }).await;
+    }
+
+    /// Says that a consumer takes nothing more and will answer what it has.
+    pub(crate) async fn enough(&self, connection: ConnectionId, listener: ListenerId) {
+        self.tell(Input::Enough { connection, listener }).await;
     }
 
     /// The groups after a name, each with how far it has read.

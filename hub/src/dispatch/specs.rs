@@ -2,6 +2,7 @@
 
 mod chains;
 mod groups;
+mod handover;
 mod lanes;
 mod parked;
 mod suspects;

@@ -290,6 +290,12 @@ impl DispatchTask {
                 let group = self.consumers.get(&key).copied().flatten();
                 self.desk.credit(key, group, events);
             }
+            Input::Enough { connection, listener } => {
+                let key = key(connection, listener);
+                if let Some(group) = self.consumers.get(&key).copied().flatten() {
+                    self.desk.enough(key, group);
+                }
+            }
             Input::Reports { after, reply } => {
                 let _asker_gone = reply.send(self.desk.reports(after.as_ref()));
             }

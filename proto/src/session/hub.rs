@@ -68,6 +68,8 @@ pub enum FromSpoke {
     Goodbye,
     /// The spoke has kept what is trusted, up to this version.
     TrustKept(u64),
+    /// An open consumer takes nothing more, and will answer what it has.
+    Enough(ListenerId),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,6 +160,9 @@ impl HubSession {
             }
             SpokeMessage::Pong(_) => Ok(None),
             SpokeMessage::TrustKept(version) => Ok(Some(FromSpoke::TrustKept(version))),
+            SpokeMessage::Enough(listener) => {
+                Ok(self.listeners.enough(listener)?.then_some(FromSpoke::Enough(listener)))
+            }
             SpokeMessage::Goodbye => {
                 self.phase = Phase::Ending;
                 Ok(Some(FromSpoke::Goodbye))

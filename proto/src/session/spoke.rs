@@ -2,32 +2,36 @@
 //!
 //! It outlives a connection: what was asked and not answered is asked again after the next Welcome,
 //! in the old order and after the listeners, so every request is answered exactly once. Appends
-//! carry the ids of their events, so the hub knows them again. What was delivered on an earlier
-//! link is dead: it comes again, and its late answers are dropped here.
+//! carry the ids of their events, so the hub knows them again. What was delivered on a link that is
+//! gone is dead: it comes again, and its late answers are dropped here.
+//!
+//! A link can be handed over to another one that is open already ([`SpokeSession::hand_over`]): the
+//! one before then retires, and lives until what was delivered and asked on it has come to its end.
 
 mod asked;
 mod event;
+mod handover;
+mod heard;
 mod listeners;
 mod outbox;
+mod retiring;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use self::asked::{Answered, Requests};
+use self::asked::Requests;
 pub use self::asked::{RequestError, RequestKey};
 pub use self::event::{FromHub, Listen};
 use self::listeners::Listeners;
 use self::outbox::Outbox;
+use self::retiring::Retiring;
 use super::bounds::bound_answer;
 use super::liveness::Liveness;
 use super::violation::Violation;
 use crate::chain::Chain;
-use crate::limits::{
-    FRAME_BYTES_BEFORE_WELCOME, FRAME_BYTES_MAX, PINGS_WAITING_MAX, SOFTWARE_CHARS_MAX, TRUSTED_ROOTS_MAX,
-};
-use crate::message::{Answer, Hello, HubMessage, PROTOCOL_VERSION, Reply, Request, Verdict, Welcome};
-use crate::number::{ListenerId, RequestId};
-use crate::refusal::Refusal;
+use crate::limits::{FRAME_BYTES_BEFORE_WELCOME, FRAME_BYTES_MAX, SOFTWARE_CHARS_MAX};
+use crate::message::{Answer, Hello, HubMessage, PROTOCOL_VERSION, Request, Verdict};
+use crate::number::ListenerId;
 use crate::wire;
 
 /// What a spoke decides about its connections.
@@ -51,7 +55,7 @@ enum Phase {
     Closing(Liveness),
 }
 
-/// The spoke's end of its connections, one after the other.
+/// The spoke's end of its connections: one in use, and those that retire.
 #[derive(Debug)]
 pub struct SpokeSession {
     config: SpokeSessionConfig,
@@ -62,6 +66,10 @@ pub struct SpokeSession {
     listeners: Listeners,
     outbox: Outbox,
     events: VecDeque<FromHub>,
+    /// The links before this one that still live, by their numbers.
+    retiring: BTreeMap<u64, Retiring>,
+    /// Listeners that are over but for what a retiring link has of them.
+    ending: BTreeSet<ListenerId>,
 }
 
 impl SpokeSession {
@@ -78,6 +86,8 @@ impl SpokeSession {
             listeners: Listeners::default(),
             outbox: Outbox::default(),
             events: VecDeque::new(),
+            retiring: BTreeMap::new(),
+            ending: BTreeSet::new(),
         }
     }
 
@@ -107,7 +117,7 @@ impl SpokeSession {
             self.events.push_back(FromHub::Lost { key });
         }
         for listener in self.listeners.unsay() {
-            self.events.push_back(FromHub::ListenerClosed { listener, refusal: None });
+            self.over(listener, None);
         }
     }
 
@@ -135,68 +145,7 @@ impl SpokeSession {
             }
             Phase::Open(liveness) | Phase::Closing(liveness) => liveness.heard(now),
         }
-        match message {
-            HubMessage::Welcome(welcome) => self.welcomed(welcome, now),
-            HubMessage::GoAway { reason, retry_after_ms } => {
-                self.close();
-                let retry_after = Duration::from_millis(u64::from(retry_after_ms));
-                self.events.push_back(FromHub::GoAway { reason, retry_after });
-                Ok(())
-            }
-            HubMessage::Reply { id, outcome } => self.replied(id, outcome),
-            HubMessage::Ping(number) => {
-                super::bounds::within("PINGS_WAITING_MAX", self.outbox.pongs() + 1, 0, PINGS_WAITING_MAX)?;
-                self.outbox.pong(number);
-                Ok(())
-            }
-            HubMessage::Pong(_) => Ok(()),
-            HubMessage::Deliver { listener, attempt, event } => {
-                if self.listeners.delivered(listener)? {
-                    self.events.push_back(FromHub::Delivered { listener, link: self.link, attempt, event });
-                }
-                Ok(())
-            }
-            HubMessage::Push { listener, event } => {
-                if self.listeners.pushed(listener, event.position)? {
-                    self.events.push_back(FromHub::Pushed { listener, event });
-                }
-                Ok(())
-            }
-            HubMessage::Lagged { listener, behind } => {
-                if self.listeners.lagged(listener)? {
-                    self.events.push_back(FromHub::Lagged { listener, behind });
-                }
-                Ok(())
-            }
-            HubMessage::CaughtUp { listener, position } => {
-                if self.listeners.caught_up(listener, position)? {
-                    self.events.push_back(FromHub::CaughtUp { listener, position });
-                }
-                Ok(())
-            }
-            HubMessage::Dropped { listener, refusal } => self.dropped(listener, refusal),
-            HubMessage::Deadline { listener, within_ms } => {
-                self.listeners.check_known("Deadline", listener)?;
-                let within = Duration::from_millis(u64::from(within_ms));
-                self.events.push_back(FromHub::Deadline { listener, within });
-                Ok(())
-            }
-            HubMessage::Trust(trust) => {
-                super::bounds::within("TRUSTED_ROOTS_MAX", trust.roots.len(), 1, TRUSTED_ROOTS_MAX)?;
-                self.events.push_back(FromHub::Trust(trust));
-                Ok(())
-            }
-            HubMessage::Renew { within_ms } => {
-                let within = Duration::from_millis(u64::from(within_ms));
-                self.events.push_back(FromHub::Renew { within });
-                Ok(())
-            }
-            HubMessage::Expelled { cause, reason } => {
-                self.close();
-                self.events.push_back(FromHub::Expelled { cause, reason });
-                Ok(())
-            }
-        }
+        self.take(message, now)
     }
 
     /// Does what is due at `now`: pings a silent hub, gives up one that stays silent.
@@ -238,6 +187,7 @@ impl SpokeSession {
     /// asked already may still be done. A chain is not forgotten: its delivery needs the answer.
     pub fn forget(&mut self, key: RequestKey) {
         self.requests.forget(key);
+        self.retiring.values_mut().for_each(|old| old.forget(key));
     }
 
     /// Opens a consumer or a subscription and keeps it open over reconnects.
@@ -255,24 +205,28 @@ impl SpokeSession {
     /// answers are recorded and the rest is released; until then nothing more comes from it.
     pub fn leave(&mut self, listener: ListenerId) {
         if self.listeners.leave(listener) {
-            self.events.push_back(FromHub::ListenerClosed { listener, refusal: None });
+            self.over(listener, None);
+        } else {
+            self.retiring.values_mut().for_each(|old| old.leave(listener));
         }
     }
 
-    /// Answers a delivery of `link`. One of an earlier link is dropped: its delivery comes again.
+    /// Answers a delivery of `link`. One of a link that is gone is dropped: its delivery comes again.
     ///
     /// Whether it was taken.
     pub fn answer(&mut self, link: u64, mut answer: Answer) -> bool {
-        let alive = link == self.link && matches!(self.phase, Phase::Open(_) | Phase::Closing(_));
-        if !alive || !self.listeners.answered(answer.listener, &answer.verdict) {
-            return false;
-        }
         bound_answer(&mut answer);
-        self.outbox.answer(answer);
-        true
+        if let Some(old) = self.retiring.get_mut(&link) {
+            return old.answer(answer);
+        }
+        let alive = self.is_linked(link) && self.listeners.answered(answer.listener, &answer.verdict);
+        if alive {
+            self.outbox.answer(answer);
+        }
+        alive
     }
 
-    /// Answers a delivery of `link` with an ack that brings effects with it. One of an earlier link is
+    /// Answers a delivery of `link` with an ack that brings effects with it. One of a link that is gone is
     /// dropped, like any answer.
     ///
     /// Whether it was taken: [`FromHub::Answered`] with this key says what came of it, or
@@ -281,9 +235,15 @@ impl SpokeSession {
     /// # Errors
     /// [`RequestError`]: it was not said, and the delivery is still to be answered.
     pub fn chain(&mut self, link: u64, chain: Box<Chain>) -> Result<Option<RequestKey>, RequestError> {
-        let alive = link == self.link && matches!(self.phase, Phase::Open(_) | Phase::Closing(_));
         let listener = chain.listener;
-        if !alive || !self.listeners.consumes(listener) {
+        if let Some(old) = self.retiring.get_mut(&link) {
+            return if old.consumes(listener) {
+                old.chain(&mut self.requests, chain).map(Some)
+            } else {
+                Ok(None)
+            };
+        }
+        if !self.is_linked(link) || !self.listeners.consumes(listener) {
             return Ok(None);
         }
         let key = self.requests.add_chain(chain)?;
@@ -299,9 +259,10 @@ impl SpokeSession {
         self.listeners.credit(listener, events);
     }
 
-    /// Says that what is trusted is kept, up to `version`.
+    /// Says that what is trusted is kept, up to `version`, on every link.
     pub fn trust_kept(&mut self, version: u64) {
         self.outbox.trust_kept(version);
+        self.retiring.values_mut().for_each(|old| old.trust_kept(version));
     }
 
     /// Says Goodbye when everything that was asked is answered. Nothing may be asked afterwards.
@@ -331,15 +292,16 @@ impl SpokeSession {
                     || self.listeners.poll_credit(buffer)
                     || self.outbox.poll_answers(buffer)
                     || self.requests.poll_chain(buffer)
-                    || self.requests.poll_leave(&mut self.listeners, buffer)
-                    || self.requests.poll_request(buffer)
+                    || self.requests.poll_leave(self.listeners.leaves(), buffer)
+                    || ((self.requests.begins_with_wait() || self.in_order())
+                        && self.requests.poll_request(buffer))
                     || (self.in_flight() == 0 && self.outbox.poll_goodbye(buffer))
             }
             Phase::Closing(_) => {
                 self.outbox.poll_signs_of_life(buffer)
                     || self.outbox.poll_answers(buffer)
                     || self.requests.poll_chain(buffer)
-                    || self.requests.poll_leave(&mut self.listeners, buffer)
+                    || self.requests.poll_leave(self.listeners.leaves(), buffer)
             }
         }
     }
@@ -365,10 +327,10 @@ impl SpokeSession {
         }
     }
 
-    /// Requests that are not answered, said or not; waits do not count.
+    /// Requests that are not answered, said or not, on whichever link; waits do not count.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.requests.unanswered()
+        self.requests.unanswered() + self.retiring.values().map(Retiring::unanswered).sum::<usize>()
     }
 
     /// Waits that are not answered, said or not.
@@ -399,99 +361,5 @@ impl SpokeSession {
     #[must_use]
     pub fn link(&self) -> u64 {
         self.link
-    }
-
-    // ---- made of
-
-    /// Asks nothing new on this link. Whether anything was asked before.
-    fn close(&mut self) -> bool {
-        let phase = std::mem::replace(&mut self.phase, Phase::Down);
-        let was_open = matches!(phase, Phase::Open(_));
-        self.phase = match phase {
-            Phase::Open(liveness) => Phase::Closing(liveness),
-            Phase::Down | Phase::Greeting { .. } | Phase::Closing(_) => phase,
-        };
-        was_open
-    }
-
-    /// A refusal says that the hub is stopping, which counts as GoAway where that did not come.
-    fn stopping(&mut self) {
-        if self.close() {
-            let reason = Refusal::Stopping.to_string();
-            self.events.push_back(FromHub::GoAway { reason, retry_after: Duration::ZERO });
-        }
-    }
-
-    fn welcomed(&mut self, welcome: Welcome, now: Duration) -> Result<(), Violation> {
-        if !matches!(self.phase, Phase::Greeting { .. }) {
-            return Err(Violation::OutOfTurn { what: "Welcome", when: "for a second time" });
-        }
-        if welcome.protocol != PROTOCOL_VERSION {
-            let ours = PROTOCOL_VERSION;
-            return Err(Violation::Version { min: welcome.protocol, max: welcome.protocol, ours });
-        }
-        let keep_alive = Duration::from_millis(u64::from(welcome.keep_alive_ms));
-        self.phase = Phase::Open(Liveness::new(keep_alive, now));
-        let incarnation = welcome.incarnation;
-        self.events.push_back(FromHub::Welcome { link: self.link, welcome });
-        if let Some(before) = self.incarnation.replace(incarnation)
-            && before != incarnation
-        {
-            for (listener, position) in self.listeners.forget_places() {
-                let reason = format!(
-                    "this log is incarnation {incarnation}, the one before was {before}: position {position} means nothing in it; subscribe anew"
-                );
-                let refusal = Some(Refusal::Invalid { reason });
-                self.events.push_back(FromHub::ListenerClosed { listener, refusal });
-            }
-        }
-        Ok(())
-    }
-
-    fn replied(&mut self, id: RequestId, outcome: Result<Reply, Refusal>) -> Result<(), Violation> {
-        match (self.requests.answered(id, &outcome)?, outcome) {
-            (Answered::Request(key), outcome) => {
-                // Of the requests that are not asked again, too, it is the sign that the hub goes.
-                let stopping = outcome == Err(Refusal::Stopping);
-                self.events.push_back(FromHub::Answered { key, outcome });
-                if stopping {
-                    self.stopping();
-                }
-            }
-            (Answered::AskAgain, _) => self.stopping(),
-            (Answered::Forgotten, _) => {}
-            (Answered::Listen(listener), Ok(reply)) => {
-                if let Reply::Listening { after } = reply
-                    && self.listeners.opened(listener, after)
-                {
-                    self.events.push_back(FromHub::ListenerOpen { listener, after });
-                }
-            }
-            (Answered::Listen(listener), Err(refusal)) => self.refused(listener, refusal),
-            (Answered::Leave(listener), outcome) => {
-                self.listeners.remove(listener);
-                self.events.push_back(FromHub::ListenerClosed { listener, refusal: outcome.err() });
-            }
-        }
-        Ok(())
-    }
-
-    fn dropped(&mut self, listener: ListenerId, refusal: Refusal) -> Result<(), Violation> {
-        self.listeners.check_known("Dropped", listener)?;
-        self.refused(listener, refusal);
-        Ok(())
-    }
-
-    /// Closes a listener, unless the hub is only stopping: then it is said again on the next link.
-    /// One that is leaving is closed by the reply to that.
-    fn refused(&mut self, listener: ListenerId, refusal: Refusal) {
-        if refusal == Refusal::Stopping {
-            // A hub may say so of one that has left meanwhile, too, and goes on.
-            if self.listeners.interrupted(listener) {
-                self.stopping();
-            }
-        } else if self.listeners.refused(listener) {
-            self.events.push_back(FromHub::ListenerClosed { listener, refusal: Some(refusal) });
-        }
     }
 }

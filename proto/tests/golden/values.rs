@@ -145,6 +145,7 @@ fn spoke_messages() -> Vec<Golden> {
         golden("SpokeMessage/Pong", SpokeMessage::Pong(0)),
         golden("SpokeMessage/Goodbye", SpokeMessage::Goodbye),
         golden("SpokeMessage/TrustKept", SpokeMessage::TrustKept(3)),
+        golden("SpokeMessage/Enough", SpokeMessage::Enough(ListenerId(3))),
     ]
 }
 

@@ -64,6 +64,11 @@ impl HubEnd {
                     member.credit += events as usize;
                 }
             }
+            Some(FromSpoke::Enough(listener)) => {
+                if let Some(member) = self.members.get_mut(&listener) {
+                    member.credit = 0;
+                }
+            }
             Some(FromSpoke::Goodbye | FromSpoke::TrustKept(_)) | None => {}
         }
         Ok(())
@@ -96,6 +101,11 @@ impl HubEnd {
             }
         }
         member.in_flight.remove(&delivery);
+    }
+
+    /// Listeners up to this number were there before this connection is used.
+    pub(crate) fn old_listeners(&mut self, last: u32) {
+        self.old_listeners = last;
     }
 
     /// Does one of the things that there are to do.

@@ -83,10 +83,11 @@ impl Task {
                 Woke::Worked(Step::Room(out, seat)) => self.give_out(out, seat),
                 Woke::Worked(Step::Gone) => {}
                 Woke::Worked(Step::Closed) => self.end(Ending::Stopped),
-                Woke::Taken(Taken::Arrivals(arrivals)) => {
+                Woke::Taken(Taken::Arrivals(links, arrivals)) => {
+                    self.held.linked(links);
                     arrivals.into_iter().for_each(|arrival| self.held.arrived(arrival));
                 }
-                Woke::Taken(Taken::Connected(connection)) => self.held.connected(connection),
+                Woke::Taken(Taken::Links(links)) => self.held.linked(links),
                 Woke::Taken(Taken::Deadline(deadline)) => self.alive = alive(deadline, self.handle_within),
                 Woke::Taken(Taken::Over(error)) => {
                     warn!(%error, "the consumer is over");
@@ -176,13 +177,13 @@ impl Task {
     }
 
     async fn send_answers(&mut self) {
-        let (link, connection) = (self.inbox.link(), self.held.connection());
+        let link = self.inbox.link();
         let (answers, chains) = (self.held.take_answers(), self.held.take_chains());
         // If nobody takes them, the inbox says why it is over.
-        if !answers.is_empty() {
+        for (connection, answers) in answers {
             let _ = link.answer(connection, answers).await;
         }
-        for (chain, told) in chains {
+        for (connection, chain, told) in chains {
             let _ = link.chain(connection, chain, told).await;
         }
     }

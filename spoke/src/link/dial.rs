@@ -50,8 +50,10 @@ pub(super) enum Enrolment {
 pub(super) struct Dialled {
     pub(super) stream: TlsStream<TcpStream>,
     pub(super) address: String,
-    /// Whether the identity is a new one.
-    pub(super) enrolled: bool,
+    /// Whether the identity was issued just before.
+    pub(super) is_new: bool,
+    /// What was shown.
+    pub(super) identity: Arc<Identity>,
 }
 
 /// Why a dial failed, by what is to be done about it.
@@ -80,15 +82,21 @@ impl Dialer {
     }
 
     pub(super) async fn dial(self, enrolment: Enrolment) -> Result<Dialled, DialError> {
-        let hub = self.address.find().await.map_err(|error| match error {
+        let hub = self.find().await?;
+        let (identity, is_new) = self.identity(enrolment, &hub).await?;
+        connect(hub.address, Arc::new(identity), is_new).await
+    }
+
+    /// Dials with an identity that is there already.
+    pub(super) async fn dial_as(self, identity: Arc<Identity>) -> Result<Dialled, DialError> {
+        connect(self.find().await?.address, identity, false).await
+    }
+
+    async fn find(&self) -> Result<Found, DialError> {
+        self.address.find().await.map_err(|error| match error {
             AddressError::Missing(address_file) => DialError::Hopeless(ConnectError::NoHub { address_file }),
             AddressError::Unreadable(reason) => DialError::Away(reason),
-        })?;
-        let (config, enrolled) = self.settings(enrolment, &hub).await?;
-        let address = hub.address;
-        debug!(%address, enrolled, "dialling");
-        let stream = reach(&address, config).await.map_err(|error| not_reached(&address, &error))?;
-        Ok(Dialled { stream, address, enrolled })
+        })
     }
 
     /// What people are told about where the hub was looked for.
@@ -101,32 +109,33 @@ impl Dialer {
         self.safe.folder().to_owned()
     }
 
-    async fn settings(
-        &self,
-        enrolment: Enrolment,
-        hub: &Found,
-    ) -> Result<(Arc<ClientConfig>, bool), DialError> {
+    /// Where identities are kept.
+    pub(super) fn safe(&self) -> Safe {
+        self.safe.clone()
+    }
+
+    /// The identity to show, and whether it is a new one.
+    async fn identity(&self, enrolment: Enrolment, hub: &Found) -> Result<(Identity, bool), DialError> {
         let saved = match enrolment {
             Enrolment::IfNeeded | Enrolment::Wanted => self.saved().await?,
             Enrolment::Needed => None,
         };
-        let (identity, enrolled) = match (saved, enrolment) {
+        Ok(match (saved, enrolment) {
             (Some(saved), Enrolment::IfNeeded | Enrolment::Needed) => (saved, false),
             // A use of a token is too much to pay for a guess.
             (Some(saved), Enrolment::Wanted) => match enrol(&self.socket, &self.service).await {
-                Ok(new) => (self.keep(new, None).await?, true),
+                Ok(new) => (self.keep_issued(new, None).await?, true),
                 Err(error) => {
                     debug!(?error, "no new identity, the old one has to do");
                     (saved, false)
                 }
             },
             (None, _) => (self.enrol(hub).await?, true),
-        };
-        let config = identity.client_config().map_err(|error| DialError::Away(error.to_string()))?;
-        Ok((Arc::new(config), enrolled))
+        })
     }
 
-    async fn saved(&self) -> Result<Option<Identity>, DialError> {
+    /// The identity that is kept, if it is still good.
+    pub(super) async fn saved(&self) -> Result<Option<Identity>, DialError> {
         let safe = self.safe.clone();
         self.with_files(move || safe.load(now())).await
     }
@@ -134,7 +143,7 @@ impl Dialer {
     /// A new identity: from the hub on this machine if it gives one, else with a token if there is one.
     async fn enrol(&self, hub: &Found) -> Result<Identity, DialError> {
         let error = match enrol(&self.socket, &self.service).await {
-            Ok(identity) => return self.keep(identity, None).await,
+            Ok(identity) => return self.keep_issued(identity, None).await,
             Err(error) => error,
         };
         let elsewhere = match &error {
@@ -154,7 +163,7 @@ impl Dialer {
             NotIssued::NotHere(error) => DialError::Hopeless(error),
             NotIssued::NotYet(reason) => DialError::Away(format!("{address}: {reason}")),
         })?;
-        self.keep(identity, Some(reached_first(address, hubs))).await
+        self.keep_issued(identity, Some(reached_first(address, hubs))).await
     }
 
     async fn token(&self) -> Result<Option<EnrolToken>, DialError> {
@@ -166,7 +175,11 @@ impl Dialer {
     }
 
     /// Saves a new identity, and where hubs are if they are not on this machine.
-    async fn keep(&self, identity: Identity, hubs: Option<Vec<String>>) -> Result<Identity, DialError> {
+    async fn keep_issued(
+        &self,
+        identity: Identity,
+        hubs: Option<Vec<String>>,
+    ) -> Result<Identity, DialError> {
         info!(service = %self.service, "enrolled");
         let safe = self.safe.clone();
         self.with_files(move || {
@@ -177,7 +190,8 @@ impl Dialer {
         .await
     }
 
-    async fn with_files<T: Send + 'static>(
+    /// Works on files, beside the task that asks for it.
+    pub(super) async fn with_files<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> Result<T, DialError> {
@@ -213,6 +227,13 @@ impl Dialer {
             | EnrolError::Request(_) => DialError::Away(format!("{}: {error}", self.socket.display())),
         }
     }
+}
+
+async fn connect(address: String, identity: Arc<Identity>, is_new: bool) -> Result<Dialled, DialError> {
+    let config = identity.client_config().map_err(|error| DialError::Away(error.to_string()))?;
+    debug!(%address, is_new, "dialling");
+    let stream = reach(&address, Arc::new(config)).await.map_err(|error| not_reached(&address, &error))?;
+    Ok(Dialled { stream, address, is_new, identity })
 }
 
 async fn reach(address: &str, config: Arc<ClientConfig>) -> io::Result<TlsStream<TcpStream>> {

@@ -1,27 +1,28 @@
 //! The task that owns the session and the socket: dials, carries frames, dials again.
 //!
 //! It takes commands all the while, also without a connection, so that what is asked then is said
-//! after the next Welcome, and closing never has to wait for a hub.
+//! after the next Welcome, and closing never has to wait for a hub. Beside the connection in use it
+//! renews the certificate and carries those connections that retire (`renewing`).
+
+mod renewing;
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use futures::StreamExt;
-use futures::stream::ReadyChunks;
+use certs::SecretKey;
+use proto::certs::Trust;
 use proto::session::{SpokeSession, SpokeSessionConfig, Violation};
-use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
-use tokio_rustls::client::TlsStream;
-use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::beside::{Beside, Shown};
 use super::dial::{Dialer, Dialled, not_believed};
-use super::outgoing::Outgoing;
+use super::line::{Carried, Line};
 use super::redial::{Failure, Next, Redial};
+use super::renewal::Renewal;
 use super::switchboard::{News, Switchboard};
 use super::{Command, LinkState};
 use crate::error::{ClosedReason, ConnectError};
@@ -30,20 +31,10 @@ use crate::options::SpokeOptions;
 /// Commands that are taken at a time.
 const COMMANDS_TAKEN_MAX: usize = 256;
 
-/// Frames that are taken at a time.
-const FRAMES_TAKEN_MAX: usize = 256;
-
-/// Bytes that are read at a time.
-const READ_BYTES: usize = 64 * 1024;
-
 /// How often it is looked who has given up waiting.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// How long closing waits for the socket to take the last word.
-const LAST_WORD: Duration = Duration::from_secs(1);
-
 type First = oneshot::Sender<Result<watch::Receiver<LinkState>, ConnectError>>;
-type Frames = ReadyChunks<FramedRead<ReadHalf<TlsStream<TcpStream>>, LengthDelimitedCodec>>;
 
 pub(super) struct Driver {
     board: Switchboard,
@@ -53,12 +44,28 @@ pub(super) struct Driver {
     dialer: Dialer,
     dial_timeout: Duration,
     redial: Redial,
+    beside: Beside,
+    renewal: Renewal,
+    /// What was shown on the connection in use.
+    shown: Option<Shown>,
+    /// The key of the certificate that is asked for.
+    new_key: Option<SecretKey>,
+    /// The newest that is to be trusted and not kept yet.
+    trust: Keeping,
     /// The zero of the session's time.
     started: Instant,
     sweep_at: Instant,
     /// Told of the first Welcome, or why there is none.
     first: Option<First>,
     state: Option<watch::Sender<LinkState>>,
+}
+
+/// What is to be trusted, on its way to the data folder.
+#[derive(Default)]
+struct Keeping {
+    /// Whether one is being kept.
+    is_busy: bool,
+    next: Option<Trust>,
 }
 
 /// Why a connection is over.
@@ -85,6 +92,11 @@ impl Driver {
             batch: Vec::with_capacity(COMMANDS_TAKEN_MAX),
             stop,
             redial: Redial::new(&dialer, options.connect_timeout),
+            beside: Beside::default(),
+            renewal: Renewal::new(),
+            shown: None,
+            new_key: None,
+            trust: Keeping::default(),
             dialer,
             dial_timeout: options.dial_timeout,
             started: now,
@@ -119,16 +131,16 @@ impl Driver {
             let dial = Box::pin(tokio::time::timeout(self.dial_timeout, dial));
             let over = match self.meanwhile(dial).await? {
                 Ok(Ok(dialled)) => {
-                    self.redial.dialled(&dialled.address, dialled.enrolled);
+                    self.redial.dialled(&dialled.address, dialled.is_new);
                     Box::pin(self.carry(dialled, started)).await
                 }
                 Ok(Err(error)) => Over::Lost(Failure::Dial(error)),
                 Err(_) => Over::Lost(Failure::Late(self.dial_timeout)),
             };
             self.board.session.disconnected();
+            self.unlinked();
             self.pass_on();
             let Over::Lost(failure) = over else { return None };
-            let random = |range| rand::random_range(range);
             match self.redial.after(failure, self.started.elapsed(), random) {
                 Next::Wait(wait) => self.meanwhile(Box::pin(tokio::time::sleep(wait))).await?,
                 Next::GiveUp(error) => return Some(error),
@@ -139,14 +151,18 @@ impl Driver {
     /// Waits for `future` and takes commands meanwhile. `None`: it is to be closed.
     async fn meanwhile<T>(&mut self, mut future: impl Future<Output = T> + Unpin) -> Option<T> {
         loop {
+            let due = self.due();
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return None,
                 done = &mut future => return Some(done),
                 count = self.commands.recv_many(&mut self.batch, COMMANDS_TAKEN_MAX) => self.taken(count)?,
-                () = sleep_until(self.sweep_at), if self.board.has_waiting() => self.sweep(),
+                aside = self.beside.next() => self.aside(aside, None),
+                // Without a connection no rule of it can be broken.
+                () = sleep_until(due) => drop(self.time()),
             }
             self.pass_on();
+            self.beside.settle(&mut self.board.session);
             if self.board.is_done() {
                 return None;
             }
@@ -155,32 +171,35 @@ impl Driver {
 
     /// Carries frames until the connection is over.
     async fn carry(&mut self, dialled: Dialled, dial_started: Instant) -> Over {
-        let (reader, mut writer) = tokio::io::split(dialled.stream);
-        let mut frames = frames(reader, self.board.session.frame_bytes_max());
-        let mut outgoing = Outgoing::default();
+        let mut line = Line::new(dialled.stream, self.board.session.frame_bytes_max());
+        self.shown = Some(Shown { identity: dialled.identity, is_new: dialled.is_new });
         // The session's deadline for Welcome counts from here.
         self.board.session.connected(dial_started - self.started);
         let mut alarm = Box::pin(sleep_until(dial_started));
         loop {
             if self.pass_on() {
-                frames.get_mut().decoder_mut().set_max_frame_length(self.board.session.frame_bytes_max());
+                line.frame_bytes_max(self.board.session.frame_bytes_max());
             }
-            outgoing.fill(&mut self.board.session);
-            if !outgoing.is_pending() {
+            line.fill(|buffer| self.board.session.poll_frame(buffer));
+            self.beside.settle(&mut self.board.session);
+            if !line.is_pending() {
                 if self.board.is_done() {
-                    close(writer).await;
+                    line.close().await;
                     return Over::Closed;
                 }
                 if self.has_gone_away() {
-                    close(writer).await;
+                    line.close().await;
                     return Over::Lost(Failure::WentAway);
                 }
             }
             let outcome = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Over::Closed,
-                written = outgoing.advance(&mut writer), if outgoing.is_pending() => written.map_err(failed),
-                chunk = frames.next() => self.received(chunk),
+                aside = self.beside.next() => {
+                    self.aside(aside, Some(&mut line));
+                    Ok(())
+                }
+                carried = line.carry() => self.carried(carried),
                 count = self.commands.recv_many(&mut self.batch, COMMANDS_TAKEN_MAX) => match self.taken(count) {
                     Some(()) => Ok(()),
                     None => return Over::Closed,
@@ -204,14 +223,10 @@ impl Driver {
         (count > 0).then_some(())
     }
 
-    fn received(&mut self, chunk: Option<Vec<io::Result<BytesMut>>>) -> Result<(), Failure> {
-        let Some(chunk) = chunk else { return Err(Failure::HungUp) };
+    fn carried(&mut self, carried: Carried) -> Result<(), Failure> {
         let now = self.started.elapsed();
-        for frame in chunk {
-            let frame = frame.map_err(failed)?;
-            self.board.session.handle_frame(&frame, now).map_err(Failure::Violation)?;
-        }
-        Ok(())
+        let session = &mut self.board.session;
+        frames(carried, |frame| session.handle_frame(frame, now))
     }
 
     /// Passes on what the session has for anybody. Whether there was a Welcome.
@@ -223,6 +238,7 @@ impl Driver {
                     info!(hub = %welcome.hub, incarnation = welcome.incarnation, "connected");
                     welcomed = true;
                     self.redial.welcomed();
+                    self.linked(&welcome);
                     self.tell_state(welcome);
                 }
                 News::GoAway { reason, retry_after } => {
@@ -233,6 +249,9 @@ impl Driver {
                     warn!(?cause, %reason, "the hub has expelled this spoke");
                     self.redial.expelled(cause, reason);
                 }
+                News::Trust(trust) => self.trust_told(trust),
+                News::RenewalWanted { within } => self.renewal.wanted(within, self.started.elapsed(), random),
+                News::Renewed(outcome) => self.renewed(outcome),
             }
         }
         welcomed
@@ -258,17 +277,18 @@ impl Driver {
     }
 
     fn due(&self) -> Instant {
-        let due = self.board.session.poll_timeout().map(|due| self.started + due);
+        let due = self.board.session.poll_timeout().into_iter().chain(self.due_aside()).min();
         let sweep = self.board.has_waiting().then_some(self.sweep_at);
         // Without anything to do it looks again after a while.
         let later = Instant::now() + Duration::from_secs(60);
-        [due, sweep].into_iter().flatten().fold(later, Instant::min)
+        [due.map(|due| self.started + due), sweep].into_iter().flatten().fold(later, Instant::min)
     }
 
     fn time(&mut self) -> Result<(), Violation> {
         if Instant::now() >= self.sweep_at {
             self.sweep();
         }
+        self.time_aside();
         self.board.session.handle_timeout(self.started.elapsed())
     }
 
@@ -278,10 +298,16 @@ impl Driver {
     }
 }
 
-fn frames(reader: ReadHalf<TlsStream<TcpStream>>, frame_bytes_max: usize) -> Frames {
-    // A hub says nothing after Welcome that was not asked for, so no longer frame is behind it.
-    let codec = LengthDelimitedCodec::builder().max_frame_length(frame_bytes_max).new_codec();
-    FramedRead::with_capacity(reader, codec, READ_BYTES).ready_chunks(FRAMES_TAKEN_MAX)
+/// Has every frame that came taken, in order.
+fn frames(carried: Carried, mut take: impl FnMut(&[u8]) -> Result<(), Violation>) -> Result<(), Failure> {
+    let came = match carried {
+        Carried::Written(written) => return written.map_err(failed),
+        Carried::Came(came) => came.ok_or(Failure::HungUp)?,
+    };
+    for frame in came {
+        take(&frame.map_err(failed)?).map_err(Failure::Violation)?;
+    }
+    Ok(())
 }
 
 fn failed(error: io::Error) -> Failure {
@@ -291,9 +317,6 @@ fn failed(error: io::Error) -> Failure {
     }
 }
 
-/// Tells the hub that nothing more comes, so that it need not guess.
-async fn close(mut writer: WriteHalf<TlsStream<TcpStream>>) {
-    if let Ok(Err(error)) = tokio::time::timeout(LAST_WORD, writer.shutdown()).await {
-        warn!(%error, "the link was not closed in order");
-    }
+fn random(range: RangeInclusive<u64>) -> u64 {
+    rand::random_range(range)
 }

@@ -1,8 +1,8 @@
 //! What comes for one listener, from the driver to whoever reads it.
 //!
 //! Events go through a queue that is as long as the credit that was granted, so the driver never
-//! finds it full while the hub keeps to its credit. Everything else (caught up, lagged, the end, a
-//! new connection) is a state of which only the newest matters: it travels in a `watch`, with a waker
+//! finds it full while the hub keeps to its credit. Everything else (caught up, lagged, the end, which
+//! connections are up) is a state of which only the newest matters: it travels in a `watch`, with a waker
 //! for readers that poll.
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use futures::task::AtomicWaker;
 use proto::{Attempt, Event, ListenerId, Position};
 use tokio::sync::{mpsc, watch};
 
-use super::Link;
+use super::{Link, Links};
 use crate::error::ListenError;
 
 /// An event for a listener.
@@ -29,9 +29,8 @@ pub(crate) struct Arrival {
 /// The newest of everything that is not an event.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Signals {
-    /// The connection that the listener is open on, counted from 1. Deliveries of an earlier one
-    /// are dead: they come again.
-    pub(crate) connection: u64,
+    /// The connections that are up.
+    pub(crate) links: Links,
     /// How often and, the last time, how far the subscription fell behind.
     pub(crate) lagged: Lagged,
     /// Up to where everything has been seen.
@@ -90,9 +89,10 @@ impl Outlet {
 /// What a reader that waits has got.
 #[derive(Debug)]
 pub(crate) enum Taken {
-    Arrivals(Vec<Arrival>),
-    /// The listener is open on this connection now: what came over earlier ones is dead.
-    Connected(u64),
+    /// These, and the connections that are up since they came.
+    Arrivals(Links, Vec<Arrival>),
+    /// Other connections are up than before.
+    Links(Links),
     /// A member may keep deliveries for so long without a word.
     Deadline(Duration),
     /// Nothing more will come.
@@ -106,8 +106,8 @@ const TAKEN_MAX: usize = 256;
 pub(crate) struct Inbox {
     link: Link,
     listener: ListenerId,
-    /// The newest connection that was told of.
-    connection: u64,
+    /// The connections that were told of.
+    links: Links,
     /// The newest deadline that was told of.
     deadline: Option<Duration>,
     arrivals: mpsc::Receiver<Arrival>,
@@ -135,7 +135,7 @@ pub(super) fn channel(credit: u32) -> (Outlet, Opening) {
 impl Inbox {
     pub(super) fn new(link: Link, listener: ListenerId, opening: Opening) -> Self {
         let Opening { arrivals, signals, waker } = opening;
-        Self { link, listener, connection: 0, deadline: None, arrivals, signals, waker }
+        Self { link, listener, links: Links::default(), deadline: None, arrivals, signals, waker }
     }
 
     pub(crate) fn listener(&self) -> ListenerId {
@@ -146,30 +146,43 @@ impl Inbox {
         &self.link
     }
 
-    /// Waits for arrivals, for a new connection and for another deadline.
+    /// Waits for arrivals, for other connections and for another deadline.
     ///
     /// Cancel safe.
     pub(crate) async fn take(&mut self) -> Taken {
         // Arrivals that never end must not keep it from being heard.
-        let newest = self.signals.borrow().deadline;
-        if let Some(deadline) = newest.filter(|_| newest != self.deadline) {
-            self.deadline = newest;
-            return Taken::Deadline(deadline);
+        if let Some(news) = self.news() {
+            return news;
         }
-        let (mut arrivals, told, deadline) = (Vec::new(), self.connection, self.deadline);
+        let mut arrivals = Vec::new();
+        let (links, deadline) = (self.links, self.deadline);
+        let changed = |signals: &Signals| signals.links != links || signals.deadline != deadline;
         tokio::select! {
             biased;
             _ = self.arrivals.recv_many(&mut arrivals, TAKEN_MAX) => {}
-            Ok(signals) = self.signals.wait_for(|signals| signals.connection > told || signals.deadline != deadline) => {
-                if signals.connection > told {
-                    self.connection = signals.connection;
-                    return Taken::Connected(self.connection);
-                }
-                self.deadline = signals.deadline;
-                return Taken::Deadline(self.deadline.unwrap_or_default());
-            }
+            Ok(_) = self.signals.wait_for(changed) => {}
         }
-        if arrivals.is_empty() { Taken::Over(self.ended()) } else { Taken::Arrivals(arrivals) }
+        if arrivals.is_empty() {
+            return self.news().unwrap_or_else(|| Taken::Over(self.ended()));
+        }
+        // Looked at after the arrivals came, so it knows of every connection that they came over.
+        self.links = self.signals.borrow().links;
+        Taken::Arrivals(self.links, arrivals)
+    }
+
+    /// What was signalled and not told yet.
+    fn news(&mut self) -> Option<Taken> {
+        let (links, deadline) = {
+            let signals = self.signals.borrow();
+            (signals.links, signals.deadline)
+        };
+        if links != self.links {
+            self.links = links;
+            return Some(Taken::Links(links));
+        }
+        let deadline = deadline.filter(|_| deadline != self.deadline)?;
+        self.deadline = Some(deadline);
+        Some(Taken::Deadline(deadline))
     }
 
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Arrival>> {

@@ -2,7 +2,6 @@
 
 use std::io;
 
-use proto::session::SpokeSession;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 /// Frames are added until the buffer holds so much; the last one may go over it.
@@ -22,12 +21,12 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    /// Adds the session's next frames, each with its length before it.
-    pub(super) fn fill(&mut self, session: &mut SpokeSession) {
+    /// Adds the next frames, each with its length before it. `poll_frame` appends one, if there is one.
+    pub(super) fn fill(&mut self, mut poll_frame: impl FnMut(&mut Vec<u8>) -> bool) {
         while self.buffer.len() - self.written < FILL_BYTES {
             let start = self.buffer.len();
             self.buffer.extend_from_slice(&[0; HEADER_BYTES]);
-            if !session.poll_frame(&mut self.buffer) {
+            if !poll_frame(&mut self.buffer) {
                 self.buffer.truncate(start);
                 return;
             }
@@ -76,7 +75,7 @@ mod tests {
     use std::time::Duration;
 
     use proto::message::SpokeMessage;
-    use proto::session::SpokeSessionConfig;
+    use proto::session::{SpokeSession, SpokeSessionConfig};
 
     use super::*;
 
@@ -87,7 +86,7 @@ mod tests {
         let mut session = SpokeSession::new(config);
         session.connected(Duration::ZERO);
         let mut outgoing = Outgoing::default();
-        outgoing.fill(&mut session);
+        outgoing.fill(|buffer| session.poll_frame(buffer));
         let mut written = Vec::new();
         outgoing.advance(&mut written).await.unwrap();
         assert!(!outgoing.is_pending());

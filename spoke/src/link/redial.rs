@@ -18,21 +18,28 @@ use super::dial::{DialError, Dialer, Enrolment};
 use crate::error::ConnectError;
 
 /// Why there is no connection, or no longer.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     /// It was not made.
+    #[error("it was not made: {0:?}")]
     Dial(DialError),
     /// It was not made in time.
+    #[error("no answer within {0:?}")]
     Late(Duration),
     /// A certificate was refused after the handshake.
+    #[error("{0}")]
     NotBelieved(String),
     /// The hub closed it.
+    #[error("the hub closed the link")]
     HungUp,
     /// It broke.
+    #[error(transparent)]
     Broken(io::Error),
     /// The hub broke the protocol, or is silent.
+    #[error(transparent)]
     Violation(Violation),
     /// The hub said that it goes away, and nothing was left to do.
+    #[error("the hub has gone away")]
     WentAway,
 }
 

@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use proto::message::{Answer, Expulsion, Reply, Verdict, Welcome};
-use proto::session::{FromHub, Listen, RequestKey, SpokeSession};
+use proto::certs::Trust;
+use proto::message::{Answer, Expulsion, Reply, Request, Verdict, Welcome};
+use proto::session::{FromHub, Listen, RequestError, RequestKey, SpokeSession};
 use proto::{Attempt, ListenerId, Refusal};
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info};
@@ -13,7 +14,7 @@ use tracing::{error, info};
 use super::chains::Chains;
 use super::inbox::{Arrival, Lagged, Outlet, Passed};
 use super::window::Entry;
-use super::{Command, LinkState};
+use super::{Command, LinkState, Links};
 use crate::error::{AskError, ClosedReason, ListenError};
 
 type Answering<T> = oneshot::Sender<Result<T, AskError>>;
@@ -42,11 +43,21 @@ pub(super) enum News {
     GoAway { reason: String, retry_after: Duration },
     /// The hub closes it, because the certificate does not count any more.
     Expelled { cause: Expulsion, reason: String },
+    /// What is to be trusted from now on.
+    Trust(Trust),
+    /// The certificate is to be renewed within this span.
+    RenewalWanted { within: Duration },
+    /// A further certificate, or why there is none.
+    Renewed(Result<Reply, Refusal>),
 }
 
 /// The session and everybody who waits for it.
 pub(super) struct Switchboard {
     pub(super) session: SpokeSession,
+    /// The connections that every listener was told of.
+    links: Links,
+    /// The request for a further certificate, if one is not answered.
+    renewing: Option<RequestKey>,
     asking: HashMap<RequestKey, Asking>,
     listening: HashMap<ListenerId, Listening>,
     chains: Chains,
@@ -56,7 +67,32 @@ pub(super) struct Switchboard {
 impl Switchboard {
     pub(super) fn new(session: SpokeSession) -> Self {
         let (asking, listening) = (HashMap::new(), HashMap::new());
-        Self { session, asking, listening, chains: Chains::default(), closing: Vec::new() }
+        let (links, renewing) = (Links::default(), None);
+        Self { session, links, renewing, asking, listening, chains: Chains::default(), closing: Vec::new() }
+    }
+
+    /// Asks for a further certificate. [`News::Renewed`] brings the answer.
+    pub(super) fn renew(&mut self, csr: Vec<u8>) -> Result<(), RequestError> {
+        self.renewing = Some(self.session.request(Request::Renew { csr })?);
+        Ok(())
+    }
+
+    /// Nobody waits for a further certificate any more.
+    pub(super) fn forget_renewal(&mut self) {
+        if let Some(key) = self.renewing.take() {
+            self.session.forget(key);
+        }
+    }
+
+    /// Tells the listeners which connections are up, if that has changed.
+    fn tell_links(&mut self) {
+        let session = &self.session;
+        let newest = Some(session.link()).filter(|link| session.is_alive(*link));
+        let links = newest.into_iter().chain(session.retiring()).collect();
+        if links != self.links {
+            self.links = links;
+            self.listening.values().for_each(|open| open.outlet.signal(|signals| signals.links = links));
+        }
     }
 
     pub(super) fn command(&mut self, command: Command) {
@@ -77,6 +113,7 @@ impl Switchboard {
             }
             Command::Credit { listener, events } => self.session.credit(listener, events),
             Command::Close { closed } => {
+                self.forget_renewal();
                 self.session.goodbye();
                 self.closing.push(closed);
             }
@@ -88,6 +125,11 @@ impl Switchboard {
         !self.closing.is_empty() && self.session.in_flight() == 0
     }
 
+    /// Whether it is to be closed.
+    pub(super) fn is_closing(&self) -> bool {
+        !self.closing.is_empty()
+    }
+
     /// Whether somebody waits for an answer and may have given up.
     pub(super) fn has_waiting(&self) -> bool {
         !self.asking.is_empty() || self.listening.values().any(|listening| listening.opened.is_some())
@@ -96,13 +138,18 @@ impl Switchboard {
     /// Passes on what has come. Gives the first thing that the driver must know; to be called until
     /// there is none.
     pub(super) fn pass_on(&mut self) -> Option<News> {
+        self.tell_links();
         loop {
             match self.session.poll_event()? {
                 FromHub::Welcome { welcome, .. } => return Some(News::Welcome(welcome)),
                 FromHub::GoAway { reason, retry_after } => return Some(News::GoAway { reason, retry_after }),
                 FromHub::Expelled { cause, reason } => return Some(News::Expelled { cause, reason }),
-                // Nothing is done about it yet.
-                FromHub::Trust(_) | FromHub::Renew { .. } => {}
+                FromHub::Trust(trust) => return Some(News::Trust(trust)),
+                FromHub::Renew { within } => return Some(News::RenewalWanted { within }),
+                FromHub::Answered { key, outcome } if self.renewing == Some(key) => {
+                    self.renewing = None;
+                    return Some(News::Renewed(outcome));
+                }
                 FromHub::Lost { key } => self.chains.lost(key),
                 FromHub::Answered { key, outcome } => {
                     let Some(outcome) = self.chains.answered(key, outcome) else { continue };
@@ -171,6 +218,7 @@ impl Switchboard {
     fn listen(&mut self, wish: Listen, outlet: Outlet, opened: Answering<ListenerId>) {
         match self.session.listen(wish) {
             Ok(listener) => {
+                outlet.signal(|signals| signals.links = self.links);
                 let listening = Listening { outlet, opened: Some(opened), left: Vec::new() };
                 self.listening.insert(listener, listening);
             }
@@ -192,8 +240,6 @@ impl Switchboard {
 
     fn opened(&mut self, listener: ListenerId) {
         let Some(listening) = self.listening.get_mut(&listener) else { return };
-        let connection = self.session.link();
-        listening.outlet.signal(|signals| signals.connection = connection);
         if let Some(opened) = listening.opened.take()
             && opened.send(Ok(listener)).is_err()
         {
@@ -245,6 +291,6 @@ impl Switchboard {
 }
 
 /// The session did not take it: asking the hub would be no use.
-fn invalid(error: &proto::session::RequestError) -> AskError {
+fn invalid(error: &RequestError) -> AskError {
     AskError::Refused(Refusal::Invalid { reason: error.to_string() })
 }

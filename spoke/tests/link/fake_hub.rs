@@ -35,6 +35,7 @@ pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub(crate) struct FakeHub {
     pub(crate) data: Arc<TempDir>,
     pub(crate) enrolments: Arc<AtomicUsize>,
+    pub(crate) issuing: Arc<Trust>,
     listener: TcpListener,
     acceptor: TlsAcceptor,
     _enrolling: JoinSet<()>,
@@ -55,10 +56,11 @@ impl Trust {
         Self { root, hubs, spokes }
     }
 
-    fn acceptor(&self) -> TlsAcceptor {
+    /// A hub that this shows the certificate of, and that knows its spokes by `theirs`.
+    fn acceptor(&self, theirs: &Self) -> TlsAcceptor {
         let (leaf, key) = certs::hub_leaf(&self.hubs, &hub_id(), now(), DAY).unwrap();
         let leaf = HubCertificate::new(vec![leaf, self.hubs.certificate().clone()], &key).unwrap();
-        let roots = [self.root.certificate().clone()];
+        let roots = [theirs.root.certificate().clone()];
         TlsAcceptor::from(Arc::new(certs::tls::server_config(&roots, Arc::new(leaf)).unwrap()))
     }
 
@@ -81,6 +83,15 @@ impl FakeHub {
 
     /// A hub in `data` that is trusted through `trust` and enrols through `issuing`.
     pub(crate) async fn start_in(data: Arc<TempDir>, trust: &Trust, issuing: Arc<Trust>) -> Self {
+        Self::listen(data, trust.acceptor(trust), issuing).await
+    }
+
+    /// A hub in `data` that is trusted through `shown`, and trusts and enrols through `issuing`.
+    pub(crate) async fn start_as(data: Arc<TempDir>, shown: &Trust, issuing: Arc<Trust>) -> Self {
+        Self::listen(data, shown.acceptor(&issuing), issuing).await
+    }
+
+    async fn listen(data: Arc<TempDir>, acceptor: TlsAcceptor, issuing: Arc<Trust>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         fs::write(data.path().join("hub.addr"), format!("{address}\n")).unwrap();
@@ -90,8 +101,8 @@ impl FakeHub {
         let enrolments = Arc::new(AtomicUsize::new(0));
         let mut enrolling = JoinSet::new();
         let sockets = UnixListener::bind(socket).unwrap();
-        enrolling.spawn(enrol(sockets, issuing, Arc::clone(&enrolments)));
-        Self { data, enrolments, listener, acceptor: trust.acceptor(), _enrolling: enrolling }
+        enrolling.spawn(enrol(sockets, Arc::clone(&issuing), Arc::clone(&enrolments)));
+        Self { data, enrolments, issuing, listener, acceptor, _enrolling: enrolling }
     }
 
     pub(crate) fn options(&self) -> SpokeOptions {
@@ -127,6 +138,19 @@ impl FakeHub {
                 return link;
             }
         }
+    }
+
+    /// Wants the spoke of `link` to renew its certificate now, and issues it.
+    pub(crate) async fn renew(&self, link: &mut HubLink) {
+        link.session.renew(Duration::ZERO);
+        link.flush().await;
+        let (id, csr) = match link.request().await {
+            (id, Request::Renew { csr }) => (id, csr),
+            other => panic!("not a renewal: {other:?}"),
+        };
+        let service = ServiceName::parse("billing").unwrap();
+        let enrolled = self.issuing.enrol(&EnrolRequest { service, csr });
+        link.reply(id, Ok(Reply::Renewed(Box::new(enrolled)))).await;
     }
 
     /// The next connection is cut after its handshake, if it comes so far.

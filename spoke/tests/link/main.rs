@@ -15,4 +15,5 @@ mod memory_store;
 mod projecting;
 mod publishing;
 mod reading;
+mod renewing;
 mod subscribing;

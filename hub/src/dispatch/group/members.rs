@@ -94,6 +94,13 @@ impl Members {
         }
     }
 
+    /// Nothing more goes to a member.
+    pub(super) fn enough(&mut self, key: MemberKey) {
+        if let Some(member) = self.get(key) {
+            member.credit = 0;
+        }
+    }
+
     pub(super) fn have_credit(&self) -> bool {
         self.list.iter().any(|member| member.has_credit(self.credit_max))
     }

@@ -275,6 +275,12 @@ impl Hub {
                 let group = self.consumers.get(&member).copied().flatten();
                 self.desk.credit(member, group, events);
             }
+            Some(FromSpoke::Enough(listener)) => {
+                let member = key(connection, listener);
+                if let Some(group) = self.consumers.get(&member).copied().flatten() {
+                    self.desk.enough(member, group);
+                }
+            }
             Some(FromSpoke::Goodbye | FromSpoke::TrustKept(_)) | None => {}
         }
         Ok(true)

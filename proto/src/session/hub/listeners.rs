@@ -75,6 +75,12 @@ impl Listeners {
         Ok((added > 0).then_some(added))
     }
 
+    /// Whether `listener` is an open consumer, which takes nothing more from now on.
+    pub(super) fn enough(&self, listener: ListenerId) -> Result<bool, Violation> {
+        self.check_known("Enough", listener)?;
+        Ok(self.is_open(listener, Kind::Consumer))
+    }
+
     /// Refuses an answer to what never was a consumer.
     pub(super) fn check_answered(&self, listener: ListenerId) -> Result<(), Violation> {
         self.check_known("an answer", listener)?;

@@ -116,14 +116,52 @@ impl Requests {
 
     /// Asks for an ack with effects, on this link only.
     pub(super) fn add_chain(&mut self, chain: Box<Chain>) -> Result<RequestKey, RequestError> {
+        let (key, chain) = self.chain_key(chain)?;
+        self.push_chain(key, chain);
+        Ok(key)
+    }
+
+    /// The key for an ack with effects, if that can be asked for.
+    pub(super) fn chain_key(&mut self, chain: Box<Chain>) -> Result<(RequestKey, Box<Chain>), RequestError> {
         let mut body = Request::Chain(chain);
         bound_request(&mut body).map_err(RequestError::OutOfBounds)?;
         check_size(&body)?;
-        let key = self.next_key();
-        if let Request::Chain(chain) = body {
-            self.chains.push_back((key, chain));
+        match body {
+            Request::Chain(chain) => Ok((self.next_key(), chain)),
+            _ => Err(RequestError::NotARequest),
         }
-        Ok(key)
+    }
+
+    pub(super) fn push_chain(&mut self, key: RequestKey, chain: Box<Chain>) {
+        self.chains.push_back((key, chain));
+    }
+
+    /// Another link is in use from now on. Gives what was said on the one before and is to be answered
+    /// there; what was not said, and waits, are for the other one.
+    pub(super) fn hand_over(&mut self) -> Self {
+        let mut old = Self {
+            asked: std::mem::take(&mut self.asked),
+            chains: std::mem::take(&mut self.chains),
+            asked_bytes: std::mem::take(&mut self.asked_bytes),
+            about_listeners: std::mem::take(&mut self.about_listeners),
+            waits: std::mem::take(&mut self.waits),
+            last_id: self.last_id,
+            ..Self::default()
+        };
+        for asked in old.asked.values_mut().filter(|asked| asked.wait) {
+            if let What::Request(key, body) = std::mem::replace(&mut asked.what, What::Forgotten) {
+                self.wait_again(key, body);
+            }
+        }
+        old
+    }
+
+    /// Takes up what another link has left to be asked again.
+    pub(super) fn take_up(&mut self, old: &mut Self) {
+        for (key, body) in old.waiting.drain(..) {
+            self.wait_again(key, body);
+        }
+        old.waits_waiting = 0;
     }
 
     pub(super) fn forget(&mut self, key: RequestKey) {
@@ -218,12 +256,12 @@ impl Requests {
         self.say(what, &Request::Chain(chain), buffer)
     }
 
-    pub(super) fn poll_leave(&mut self, listeners: &mut Listeners, buffer: &mut Vec<u8>) -> bool {
+    pub(super) fn poll_leave(&mut self, to_leave: &mut VecDeque<ListenerId>, buffer: &mut Vec<u8>) -> bool {
         // What a listener has acknowledged goes before its end.
         if !self.chains.is_empty() {
             return false;
         }
-        let Some(listener) = listeners.next_leave() else { return false };
+        let Some(listener) = to_leave.pop_front() else { return false };
         self.about_listeners += 1;
         self.say(What::Leave(listener), &Request::Leave(listener), buffer)
     }
@@ -241,6 +279,11 @@ impl Requests {
         let said = encode(id, &body, buffer);
         self.remember(id, weight(&body), is_wait(&body), What::Request(key, body));
         said
+    }
+
+    /// Whether the next request is a wait, which changes nothing and so has no order to keep.
+    pub(super) fn begins_with_wait(&self) -> bool {
+        self.waiting.front().is_some_and(|(_, body)| is_wait(body))
     }
 
     /// Whether so much is unanswered that the hub would stop reading.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::asked::RequestError;
 use super::event::Listen;
 use super::outbox::say;
+use super::retiring::Members;
 use crate::filter::Start;
 use crate::limits::{CREDIT_EVENTS_MAX, LISTENERS_PER_CONNECTION_MAX};
 use crate::message::{Request, SpokeMessage, Verdict};
@@ -19,8 +20,20 @@ use crate::session::bounds::bound_request;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Unsaid,
+    /// The hub has not said yet that it is open.
     Said,
+    Open,
     Leaving,
+}
+
+impl State {
+    /// Whether what comes for it is still taken.
+    fn is_heard(self) -> bool {
+        match self {
+            Self::Said | Self::Open => true,
+            Self::Unsaid | Self::Leaving => false,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -83,7 +96,7 @@ impl Listeners {
         let Some(open) = self.by_id.get_mut(&listener) else { return false };
         match open.state {
             State::Unsaid => self.by_id.remove(&listener).is_some(),
-            State::Said => {
+            State::Said | State::Open => {
                 open.state = State::Leaving;
                 self.to_leave.push_back(listener);
                 false
@@ -119,7 +132,7 @@ impl Listeners {
     /// Refused by a hub that is stopping: it is said again on the next link, unless it is leaving.
     pub(super) fn interrupted(&mut self, listener: ListenerId) -> bool {
         match self.by_id.get_mut(&listener) {
-            Some(open) if open.state == State::Said => {
+            Some(open) if open.state.is_heard() => {
                 open.unsay();
                 true
             }
@@ -129,7 +142,7 @@ impl Listeners {
 
     /// Whether `listener` was open and is closed now.
     pub(super) fn refused(&mut self, listener: ListenerId) -> bool {
-        let open = self.by_id.get(&listener).is_some_and(|open| open.state == State::Said);
+        let open = self.by_id.get(&listener).is_some_and(|open| open.state.is_heard());
         if open {
             self.by_id.remove(&listener);
         }
@@ -142,7 +155,14 @@ impl Listeners {
         if let Role::Subscription { place, .. } = &mut open.role {
             *place = (*place).max(Some(after));
         }
-        open.state == State::Said
+        if !open.state.is_heard() {
+            return false;
+        }
+        open.state = State::Open;
+        if open.unsaid >= open.stride() {
+            self.to_credit.push_back(listener);
+        }
+        true
     }
 
     /// Whether a delivery is for somebody who still takes it.
@@ -160,14 +180,14 @@ impl Listeners {
 
     /// Whether there is such a consumer on this link.
     pub(super) fn consumes(&self, listener: ListenerId) -> bool {
-        let open = self.by_id.get(&listener).filter(|open| open.state == State::Said);
+        let open = self.by_id.get(&listener).filter(|open| open.state.is_heard());
         open.is_some_and(|open| matches!(open.role, Role::Consumer { .. }))
     }
 
     /// Whether there is a consumer on this link whose answer it can be.
     pub(super) fn answered(&mut self, listener: ListenerId, verdict: &Verdict) -> bool {
         match self.by_id.get_mut(&listener) {
-            Some(Listener { state: State::Said, role: Role::Consumer { in_flight }, .. }) => {
+            Some(Listener { state, role: Role::Consumer { in_flight }, .. }) if state.is_heard() => {
                 if *verdict != Verdict::Progress {
                     *in_flight = in_flight.saturating_sub(1);
                 }
@@ -229,11 +249,11 @@ impl Listeners {
             }
         };
         // On a new link, it is part of what is said first.
-        if open.state == State::Said {
-            let stride = (open.window / 4).max(1);
-            let was_due = open.unsaid >= stride;
+        if open.state.is_heard() {
+            let was_due = open.unsaid >= open.stride();
             open.unsaid += added;
-            if open.unsaid >= stride && !was_due {
+            // A hub that has not opened the listener yet would not know what it is for.
+            if open.state == State::Open && open.unsaid >= open.stride() && !was_due {
                 self.to_credit.push_back(listener);
             }
         }
@@ -250,14 +270,34 @@ impl Listeners {
         None
     }
 
-    pub(super) fn next_leave(&mut self) -> Option<ListenerId> {
-        self.to_leave.pop_front()
+    pub(super) fn leaves(&mut self) -> &mut VecDeque<ListenerId> {
+        &mut self.to_leave
+    }
+
+    /// Another link is in use from now on, on which all of them are said anew. Gives what the one before
+    /// has of them, and which are over with it because they were leaving.
+    pub(super) fn hand_over(&mut self) -> (Members, Vec<ListenerId>) {
+        let mut members = Members::default();
+        let unsaid_leaves = std::mem::take(&mut self.to_leave);
+        for (&listener, open) in &self.by_id {
+            match (open.state, &open.role) {
+                (State::Said | State::Open, Role::Consumer { in_flight }) => {
+                    members.add(listener, *in_flight, open.window)
+                }
+                (State::Said | State::Open, Role::Subscription { .. }) => members.add(listener, 0, 0),
+                (State::Leaving, _) if unsaid_leaves.contains(&listener) => members.add(listener, 0, 0),
+                (State::Leaving, _) => members.add_left(listener),
+                (State::Unsaid, _) => {}
+            }
+        }
+        members.known(ListenerId(self.last));
+        (members, self.unsay())
     }
 
     pub(super) fn poll_credit(&mut self, buffer: &mut Vec<u8>) -> bool {
         while let Some(listener) = self.to_credit.pop_front() {
             if let Some(open) = self.by_id.get_mut(&listener)
-                && open.state == State::Said
+                && open.state == State::Open
             {
                 let events = std::mem::take(&mut open.unsaid);
                 if let Role::Subscription { allowed, .. } = &mut open.role {
@@ -289,11 +329,16 @@ impl Listeners {
         listener: ListenerId,
     ) -> Result<Option<&mut Listener>, Violation> {
         self.check_known(what, listener)?;
-        Ok(self.by_id.get_mut(&listener).filter(|open| open.state == State::Said))
+        Ok(self.by_id.get_mut(&listener).filter(|open| open.state.is_heard()))
     }
 }
 
 impl Listener {
+    /// So much credit is worth a message.
+    fn stride(&self) -> u32 {
+        (self.window / 4).max(1)
+    }
+
     fn unsay(&mut self) {
         self.state = State::Unsaid;
         self.unsaid = 0;

@@ -60,13 +60,25 @@ impl Outbox {
     }
 
     pub(super) fn trust_kept(&mut self, version: u64) {
-        self.trust_kept = Some(version);
+        // After the last word nobody would hear it.
+        if !self.is_over() {
+            self.trust_kept = Some(version);
+        }
     }
 
     pub(super) fn goodbye(&mut self) {
         if self.goodbye == Goodbye::NotMeant {
             self.goodbye = Goodbye::Meant;
         }
+    }
+
+    /// What another link says in its place; the last word is still meant, if it was.
+    pub(super) fn hand_over(&mut self, next: Self) -> Self {
+        let mut old = std::mem::replace(self, next);
+        if std::mem::take(&mut old.goodbye) != Goodbye::NotMeant {
+            self.goodbye();
+        }
+        old
     }
 
     pub(super) fn poll_hello(&mut self, buffer: &mut Vec<u8>) -> bool {
