@@ -106,7 +106,8 @@ impl Database {
                 let turn = self.inner.turn.take().await;
                 Ok(Transaction::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?, turn))
             }
-            Pools::MySql(pool) => Ok(Transaction::MySql(pool.begin().await?)),
+            // It would make every future that waits for it too large to be moved about.
+            Pools::MySql(pool) => Ok(Transaction::MySql(Box::pin(pool.begin()).await?)),
         }
     }
 
