@@ -8,7 +8,7 @@ mod samples;
 use eventflow_proto::chain::{Chain, Chained};
 use eventflow_proto::limits::RETIRING_LINKS_MAX;
 use eventflow_proto::message::{
-    Answer, Appended, HubMessage, Reply, Request, SpokeMessage, Stored, Verdict, Wait,
+    Answer, Appended, Expulsion, HubMessage, Reply, Request, SpokeMessage, Stored, Verdict, Wait,
 };
 use eventflow_proto::session::{FromHub, SpokeSession, Violation};
 use eventflow_proto::{Attempt, ListenerId, NameFilter, Pid, Position, Refusal, RequestId, Start, Version};
@@ -287,7 +287,7 @@ fn a_successor_that_is_turned_away_changes_nothing() {
     let mut spoke = listening(consumer(8));
     let mut next = spoke.successor(START);
     said(&mut next);
-    tell(&mut next, &HubMessage::Expelled { reason: "no".to_owned() }).unwrap();
+    tell(&mut next, &HubMessage::Expelled { cause: Expulsion::Unknown, reason: "no".to_owned() }).unwrap();
     assert!(!spoke.hand_over(next));
     assert_eq!((spoke.link(), spoke.retiring().count(), said(&mut spoke)), (1, 0, vec![]));
 }
