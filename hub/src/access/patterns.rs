@@ -2,10 +2,12 @@
 //!
 //! The prefixes of a name lie in each other. So the last prefix that is not after the name in the sorted
 //! list either begins it, or lies within all that do: following each to the one around it meets all of
-//! them.
+//! them. The first bytes of all names stand in a list of their own, so that most of a search stays in one
+//! stretch of memory.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use proto::Pattern;
 
@@ -16,8 +18,10 @@ pub(super) struct Patterns<T> {
     every: Option<T>,
     /// For single names, sorted.
     literals: Vec<(Box<str>, T)>,
+    literal_heads: Vec<u128>,
     /// For prefixes, sorted.
     prefixes: Vec<Prefix<T>>,
+    prefix_heads: Vec<u128>,
 }
 
 #[derive(Debug)]
@@ -30,7 +34,13 @@ struct Prefix<T> {
 
 impl<T> Default for Patterns<T> {
     fn default() -> Self {
-        Self { every: None, literals: Vec::new(), prefixes: Vec::new() }
+        Self {
+            every: None,
+            literals: Vec::new(),
+            literal_heads: Vec::new(),
+            prefixes: Vec::new(),
+            prefix_heads: Vec::new(),
+        }
     }
 }
 
@@ -64,6 +74,8 @@ impl<T> Patterns<T> {
             }
             outer.push(index);
         }
+        patterns.literal_heads = patterns.literals.iter().map(|(text, _)| head(text)).collect();
+        patterns.prefix_heads = patterns.prefixes.iter().map(|prefix| head(&prefix.text)).collect();
         patterns
     }
 
@@ -74,12 +86,16 @@ impl<T> Patterns<T> {
             return true;
         }
         let Some(name) = name else { return false };
-        let found = self.literals.binary_search_by(|(literal, _)| step(literal, name));
-        if found.ok().and_then(|at| self.literals.get(at)).is_some_and(|(_, value)| holds(value)) {
+        let head = head(name);
+        let alike = self.literals.get(same(&self.literal_heads, head)).unwrap_or_default();
+        let found = alike.binary_search_by(|(literal, _)| step(&**literal, name));
+        if found.ok().and_then(|at| alike.get(at)).is_some_and(|(_, value)| holds(value)) {
             return true;
         }
-        let after = self.prefixes.partition_point(|prefix| step(&prefix.text, name) != Ordering::Greater);
-        let mut at = after.checked_sub(1);
+        let range = same(&self.prefix_heads, head);
+        let alike = self.prefixes.get(range.clone()).unwrap_or_default();
+        let after = alike.partition_point(|prefix| step(&*prefix.text, name) != Ordering::Greater);
+        let mut at = (range.start + after).checked_sub(1);
         while let Some(prefix) = at.and_then(|at| self.prefixes.get(at)) {
             if name.starts_with(&*prefix.text) && holds(&prefix.value) {
                 return true;
@@ -96,8 +112,22 @@ impl<T> Patterns<T> {
     }
 }
 
+/// The first bytes of a text as a number: of two texts the lesser never has the larger.
+fn head(text: &str) -> u128 {
+    let mut bytes = [0; 16];
+    bytes.iter_mut().zip(text.bytes()).for_each(|(to, from)| *to = from);
+    u128::from_be_bytes(bytes)
+}
+
+/// Where in these sorted heads this one is.
+fn same(heads: &[u128], head: u128) -> Range<usize> {
+    let start = heads.partition_point(|other| step(other, &head) == Ordering::Less);
+    let end = heads.partition_point(|other| step(other, &head) != Ordering::Greater);
+    start..end
+}
+
 /// Compares, and under test counts how often.
-fn step(one: &str, other: &str) -> Ordering {
+fn step<V: Ord + ?Sized>(one: &V, other: &V) -> Ordering {
     #[cfg(test)]
     steps::count();
     one.cmp(other)
