@@ -4,6 +4,7 @@ use sqlx::Error;
 
 use crate::connection::Transaction;
 use crate::statement::{Statement, Value};
+use crate::write::session::Session;
 
 const INSERT: Statement = Statement::each(
     include_str!("../../sql/sqlite/log/insert_audit.sql"),
@@ -29,10 +30,22 @@ pub struct Audit {
 impl Audit {
     /// Writes the line.
     pub(crate) async fn write(&self, transaction: &mut Transaction) -> Result<(), Error> {
-        let cut = |text: &str| text.chars().take(NAME_CHARS_MAX).collect::<String>();
-        let (agent, subject) = (cut(&self.agent), cut(&self.subject));
-        let values =
-            [Value::Text(&agent), Value::Text(&self.detail), Value::Text(self.act), Value::Text(&subject)];
-        transaction.execute(&INSERT, &values).await.map(|_| ())
+        transaction.execute(&INSERT, &self.values()).await.map(|_| ())
     }
+
+    fn values(&self) -> [Value<'_>; 4] {
+        let (agent, subject) = (cut(&self.agent), cut(&self.subject));
+        [Value::Text(agent), Value::Text(&self.detail), Value::Text(self.act), Value::Text(subject)]
+    }
+}
+
+impl Session {
+    /// Writes the line in the writer's transaction.
+    pub(crate) async fn audit(&mut self, audit: &Audit) -> Result<(), Error> {
+        self.execute(&INSERT, &audit.values()).await.map(drop)
+    }
+}
+
+fn cut(text: &str) -> &str {
+    text.char_indices().nth(NAME_CHARS_MAX).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
 }

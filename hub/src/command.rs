@@ -115,11 +115,11 @@ impl Commands {
             }
             Request::DeleteEvent(id) => {
                 let permit = self.permit_event(&caller, Action::Delete, &id).await?;
-                Ok(changed(&self.store.delete_event(&permit, id).await?))
+                Ok(changed(&self.store.delete_event(&permit, id, &caller.label).await?))
             }
             Request::DeleteEventlog { domain, pid } => {
                 let permit = self.reach(&caller, Action::Delete).permit(Target::Domain(&domain))?;
-                Ok(changed(&self.store.delete_eventlog(&permit, domain, pid).await?))
+                Ok(changed(&self.store.delete_eventlog(&permit, domain, pid, &caller.label).await?))
             }
             Request::Groups { after } => self.groups(&caller, after).await,
             Request::Group(name) => self.group(&caller, &name).await,

@@ -56,8 +56,13 @@ impl Store {
         self.writer.link(link).await.map_err(refuse::write)
     }
 
-    pub(crate) async fn delete_event(&self, _: &Permit, id: EventId) -> Result<Vec<Position>, Refusal> {
-        self.writer.delete_event(id).await.map_err(refuse::write)
+    pub(crate) async fn delete_event(
+        &self,
+        _: &Permit,
+        id: EventId,
+        agent: &str,
+    ) -> Result<Vec<Position>, Refusal> {
+        self.writer.delete_event(id, agent).await.map_err(refuse::write)
     }
 
     pub(crate) async fn delete_eventlog(
@@ -65,8 +70,9 @@ impl Store {
         _: &Permit,
         domain: Domain,
         pid: Pid,
+        agent: &str,
     ) -> Result<Vec<Position>, Refusal> {
-        self.writer.delete_eventlog(domain, pid).await.map_err(refuse::write)
+        self.writer.delete_eventlog(domain, pid, agent).await.map_err(refuse::write)
     }
 
     pub(crate) async fn schedule(&self, _: &Permit, wish: ScheduleWish) -> Result<Scheduled, Refusal> {

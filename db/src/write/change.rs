@@ -4,6 +4,7 @@
 //! They are rare, so they may take several statements. A change whose commit is in doubt is made
 //! again; each is such that this ends in the same tables.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use proto::message::Link;
@@ -11,6 +12,7 @@ use proto::{EventId, Position, Refusal, Timestamp};
 use tokio::time::Instant;
 use tracing::warn;
 
+use crate::audit::Audit;
 use crate::database::reason;
 use crate::error::WriteError;
 use crate::failure::{Failure, classify};
@@ -106,6 +108,34 @@ impl Change for Link {
     }
 }
 
+/// A deletion, and who wants it.
+struct Deletion<T> {
+    what: T,
+    agent: String,
+}
+
+impl<T: Change<Done = Vec<Position>> + Display> Change for Deletion<T> {
+    type Done = Vec<Position>;
+    async fn make(
+        &self,
+        session: &mut Session,
+        log: &mut Log,
+        moment: Moment,
+    ) -> Result<Vec<Position>, Trouble> {
+        let emptied = self.what.make(session, log, moment).await?;
+        if !emptied.is_empty() {
+            let audit = Audit {
+                agent: self.agent.clone(),
+                act: "event.delete",
+                subject: self.what.to_string(),
+                detail: format!("{} events emptied", emptied.len()),
+            };
+            session.audit(&audit).await?;
+        }
+        Ok(emptied)
+    }
+}
+
 impl Change for EventId {
     type Done = Vec<Position>;
     async fn make(
@@ -139,9 +169,11 @@ impl Task {
             Command::ChangeGroups(change, answer) => drop(answer.send(self.alone(&*change).await)),
             Command::SweepGroups(answer) => drop(answer.send(self.alone(&Sweep).await)),
             Command::Link(link, answer) => drop(answer.send(self.alone(&link).await)),
-            Command::DeleteEvent(id, answer) => self.delete(answer, &id).await,
-            Command::DeleteEventlog(domain, pid, answer) => {
-                self.delete(answer, &Eventlog { domain, pid }).await;
+            Command::DeleteEvent(what, agent, answer) => {
+                self.delete(answer, &Deletion { what, agent }).await;
+            }
+            Command::DeleteEventlog(domain, pid, agent, answer) => {
+                self.delete(answer, &Deletion { what: Eventlog { domain, pid }, agent }).await;
             }
             Command::Schedule(planned, answer, _bytes) => {
                 let outcome = self.alone(&planned).await;

@@ -22,6 +22,12 @@ pub(crate) struct Eventlog {
     pub(crate) pid: Pid,
 }
 
+impl std::fmt::Display for Eventlog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.domain, self.pid)
+    }
+}
+
 impl Eventlog {
     pub(crate) fn of(event: &Prepared) -> Self {
         Self { domain: event.event.domain.clone(), pid: event.event.pid.clone() }

@@ -8,6 +8,7 @@
 use proto::limits::PAUSED_PIDS_PER_GROUP_MAX;
 use proto::{Domain, GroupName, Order, ParkPolicy, Pid, Refusal, SettingsChange, Timestamp};
 
+use crate::audit::Audit;
 use crate::row::{Row, RowError};
 use crate::statement::{Statement, Value};
 use crate::write::change::{Change, Moment};
@@ -32,10 +33,6 @@ const DELETE_PAUSES: Statement = Statement::same(include_str!("../../../sql/grou
 const INSERT_REMOVED: Statement = Statement::same(include_str!("../../../sql/group_removed/insert.sql"));
 const PENDING: Statement = Statement::same(include_str!("../../../sql/group_removed/pending.sql"));
 const SWEPT: Statement = Statement::same(include_str!("../../../sql/group_removed/sweep.sql"));
-const NOTE: Statement = Statement::each(
-    include_str!("../../../sql/sqlite/log/insert.sql"),
-    include_str!("../../../sql/mysql/log/insert.sql"),
-);
 
 /// What is recorded of a group's deliveries: how far the next page goes, and what deletes it.
 const RECORDED: [(Statement, Statement); 4] = [
@@ -142,6 +139,18 @@ impl Change for Sweep {
     }
 }
 
+impl GroupAct {
+    /// Its name in the operator's log.
+    fn audited(&self) -> &'static str {
+        match self {
+            Self::Set(_) => "group.set",
+            Self::Pause(_) => "group.pause",
+            Self::Resume(_) => "group.resume",
+            Self::Remove => "group.remove",
+        }
+    }
+}
+
 impl Session {
     async fn change_groups(
         &mut self,
@@ -166,7 +175,14 @@ impl Session {
                 GroupAct::Remove => Some(self.remove_group(&group, moment.at, &agent).await?),
             };
             if let Some(note) = note {
-                self.execute(&NOTE, &[Value::Text(&agent), Value::Text(&note), Value::Null]).await?;
+                let (name, domain) = (&group.name, &group.topic.domain);
+                let audit = Audit {
+                    agent: agent.clone(),
+                    act: change.act.audited(),
+                    subject: format!("group {name} of {domain}"),
+                    detail: note,
+                };
+                self.audit(&audit).await?;
             }
             changed.push(ChangedGroup { group, pauses });
         }

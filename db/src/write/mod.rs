@@ -24,7 +24,7 @@ mod log;
 mod plan;
 mod schedules;
 mod series;
-mod session;
+pub(crate) mod session;
 mod settle;
 mod task;
 mod telling;

@@ -12,6 +12,7 @@ use proto::limits::REASON_CHARS_MAX;
 use proto::{Attempt, Pid, Position, Refusal, Timestamp};
 use sqlx::Error;
 
+use crate::audit::Audit;
 use crate::row::{Row, RowError};
 use crate::statement::{Statement, TEMPLATE_ROWS_MAX, Template, Value};
 use crate::write::change::{Change, Moment};
@@ -29,10 +30,6 @@ static DISCARD: Template = Template::same(&[include_str!("../../../sql/event_pub
 static RECORD: Template = Template::same(&[include_str!("../../../sql/event_unparked/replace.sql")]);
 const FIRST_OF_PID: Statement = Statement::same(include_str!("../../../sql/event_parked/first_of_pid.sql"));
 const DELETE_PID: Statement = Statement::same(include_str!("../../../sql/parked_pid/delete.sql"));
-const NOTE: Statement = Statement::each(
-    include_str!("../../../sql/sqlite/log/insert.sql"),
-    include_str!("../../../sql/mysql/log/insert.sql"),
-);
 
 /// Characters of an agent in the operator's log.
 const AGENT_CHARS_MAX: usize = 128;
@@ -231,9 +228,16 @@ impl Session {
             })
             .collect();
         self.execute_rows(&RECORD, &[], &rows_of, &[]).await?;
-        let note = note(unpark, rows);
-        let agent = Value::Text(cut(&unpark.agent, AGENT_CHARS_MAX));
-        self.execute(&NOTE, &[agent, Value::Text(&note), Value::Null]).await.map(drop)
+        let audit = Audit {
+            agent: cut(&unpark.agent, AGENT_CHARS_MAX).to_owned(),
+            act: match &unpark.act {
+                Act::Replay => "parked.replay",
+                Act::Discard { .. } => "parked.discard",
+            },
+            subject: unpark.of.clone(),
+            detail: note(unpark, rows),
+        };
+        self.audit(&audit).await
     }
 
     /// From where on each of `pids` is parked now; the mark of those that are not any more goes.

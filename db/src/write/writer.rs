@@ -70,8 +70,8 @@ pub(crate) enum Command {
     ChangeGroups(Box<GroupChange>, Answer<Vec<ChangedGroup>>),
     SweepGroups(Answer<Swept>),
     Link(Link, Answer<u64>),
-    DeleteEvent(EventId, Answer<Vec<Position>>),
-    DeleteEventlog(Domain, Pid, Answer<Vec<Position>>),
+    DeleteEvent(EventId, String, Answer<Vec<Position>>),
+    DeleteEventlog(Domain, Pid, String, Answer<Vec<Position>>),
     Schedule(Box<Planned>, Answer<Scheduled>, OwnedSemaphorePermit),
     Cancel(Which, Timestamp, Answer<Cancelled>),
     Chain(Box<Chain>, Answer<Vec<Appended>>, OwnedSemaphorePermit),
@@ -197,20 +197,26 @@ impl Writer {
     }
 
     /// Empties an event. Its position, id and version stay taken. The answer has its position, or
-    /// nothing if it was empty already.
+    /// nothing if it was empty already. `agent` is who wants it, for the operator's log.
     ///
     /// # Errors
     /// [`Refusal::NotFound`] without such an event.
-    pub async fn delete_event(&self, id: EventId) -> Result<Vec<Position>, WriteError> {
-        self.ask(|answer| Command::DeleteEvent(id, answer)).await
+    pub async fn delete_event(&self, id: EventId, agent: &str) -> Result<Vec<Position>, WriteError> {
+        self.ask(|answer| Command::DeleteEvent(id, agent.to_owned(), answer)).await
     }
 
-    /// Empties all events of an eventlog. The answer has the positions that were not empty before.
+    /// Empties all events of an eventlog. The answer has the positions that were not empty before. `agent`
+    /// is who wants it, for the operator's log.
     ///
     /// # Errors
     /// [`Refusal::NotFound`] without such an eventlog.
-    pub async fn delete_eventlog(&self, domain: Domain, pid: Pid) -> Result<Vec<Position>, WriteError> {
-        self.ask(|answer| Command::DeleteEventlog(domain, pid, answer)).await
+    pub async fn delete_eventlog(
+        &self,
+        domain: Domain,
+        pid: Pid,
+        agent: &str,
+    ) -> Result<Vec<Position>, WriteError> {
+        self.ask(|answer| Command::DeleteEventlog(domain, pid, agent.to_owned(), answer)).await
     }
 
     /// Stores an event that is to be published later.

@@ -21,7 +21,7 @@ async fn three_events(database: &TestDatabase) -> Log {
 on_every_engine! {
     async fn a_deleted_event_is_gone_for_every_reader(database: &TestDatabase) {
         let log = three_events(database).await;
-        assert_eq!(log.writer.delete_event(id("e2")).await, Ok(vec![Position(2)]));
+        assert_eq!(log.writer.delete_event(id("e2"), "a test").await, Ok(vec![Position(2)]));
 
         assert!(matches!(log.reader.page(&Query::ById(id("e2"))).await, Err(ReadError::NotFound { .. })));
         let left: Vec<_> = log.everything().await.into_iter().map(|event| event.position.0).collect();
@@ -38,7 +38,7 @@ on_every_engine! {
 
     async fn nothing_of_a_deleted_event_is_left_in_the_tables(database: &TestDatabase) {
         let log = three_events(database).await;
-        log.writer.delete_event(id("e2")).await.unwrap();
+        log.writer.delete_event(id("e2"), "a test").await.unwrap();
         let left = "SELECT (SELECT COUNT(*) FROM event WHERE data LIKE '%secret%' OR name LIKE '%secret%')
             + (SELECT COUNT(*) FROM event_eid) + (SELECT COUNT(*) FROM event_cpid)";
         assert_eq!(database.number(left).await, 0);
@@ -52,7 +52,7 @@ on_every_engine! {
             log.publish_one(with_id(&format!("e{n}"), "order", "a", "placed")).await;
         }
         for n in 5..20 {
-            log.writer.delete_event(id(&format!("e{n}"))).await.unwrap();
+            log.writer.delete_event(id(&format!("e{n}")), "a test").await.unwrap();
         }
         let (mut after, mut seen, mut rounds) = (Position(0), 0, 0);
         loop {
@@ -73,7 +73,7 @@ on_every_engine! {
 
     async fn the_id_and_the_version_of_a_deleted_event_stay_taken(database: &TestDatabase) {
         let log = three_events(database).await;
-        log.writer.delete_event(id("e3")).await.unwrap();
+        log.writer.delete_event(id("e3"), "a test").await.unwrap();
         let again = log.publish_one(with_id("e3", "order", "a", "sent")).await;
         assert_eq!((again.position, again.version, again.stored), (Position(3), Version(3), Stored::Before));
         let other = log.publish_one(event("order", "a", "sent")).await;
@@ -85,17 +85,17 @@ on_every_engine! {
         let log = three_events(database).await;
         // Also when both deletions fall into the same millisecond, which some of these do.
         for event in ["e1", "e2", "e3"] {
-            assert_eq!(log.writer.delete_event(id(event)).await.map(|deleted| deleted.len()), Ok(1));
-            assert_eq!(log.writer.delete_event(id(event)).await, Ok(vec![]));
+            assert_eq!(log.writer.delete_event(id(event), "a test").await.map(|deleted| deleted.len()), Ok(1));
+            assert_eq!(log.writer.delete_event(id(event), "a test").await, Ok(vec![]));
         }
-        let unknown = log.writer.delete_event(id("e4")).await;
+        let unknown = log.writer.delete_event(id("e4"), "a test").await;
         assert!(matches!(unknown, Err(WriteError::Refused(Refusal::NotFound { .. }))), "{unknown:?}");
         log.close().await;
     }
 
     async fn a_deleted_event_takes_no_links(database: &TestDatabase) {
         let log = three_events(database).await;
-        log.writer.delete_event(id("e2")).await.unwrap();
+        log.writer.delete_event(id("e2"), "a test").await.unwrap();
         let answer = log.writer.link(Link::AddEid(id("e2"), name("x"))).await;
         assert!(matches!(answer, Err(WriteError::Refused(Refusal::NotFound { .. }))), "{answer:?}");
         assert_eq!(database.number("SELECT COUNT(*) FROM event_eid").await, 0);
@@ -105,10 +105,10 @@ on_every_engine! {
     async fn a_deleted_eventlog_is_empty_and_its_numbers_go_on(database: &TestDatabase) {
         let log = three_events(database).await;
         log.publish_one(event("order", "b", "placed")).await;
-        let mut deleted = log.writer.delete_eventlog(name("order"), name("a")).await.unwrap();
+        let mut deleted = log.writer.delete_eventlog(name("order"), name("a"), "a test").await.unwrap();
         deleted.sort_unstable();
         assert_eq!(deleted, [Position(1), Position(2), Position(3)]);
-        assert_eq!(log.writer.delete_eventlog(name("order"), name("a")).await, Ok(vec![]));
+        assert_eq!(log.writer.delete_eventlog(name("order"), name("a"), "a test").await, Ok(vec![]));
 
         assert_eq!(log.everything().await.len(), 1);
         let pids = log.reader.page(&Query::Pids { domain: name("order"), after: None, limit: 10 }).await.unwrap();
@@ -124,7 +124,7 @@ on_every_engine! {
         for _ in 0..3 {
             log.publish((0..900).map(|_| event("order", "a", "placed")).collect()).await.unwrap();
         }
-        assert_eq!(log.writer.delete_eventlog(name("order"), name("a")).await.unwrap().len(), 2_700);
+        assert_eq!(log.writer.delete_eventlog(name("order"), name("a"), "a test").await.unwrap().len(), 2_700);
         assert!(log.everything().await.is_empty());
         log.close().await;
     }
@@ -132,14 +132,14 @@ on_every_engine! {
     async fn a_deletion_is_told_like_a_commit(database: &TestDatabase) {
         let mut log = three_events(database).await;
         assert_eq!(log.committed_events().await.len(), 3);
-        log.writer.delete_event(id("e2")).await.unwrap();
+        log.writer.delete_event(id("e2"), "a test").await.unwrap();
         assert_eq!(log.committed().await, Committed::Deleted(vec![Position(2)]));
         log.close().await;
     }
 
     async fn the_story_of_a_deleted_event_says_when(database: &TestDatabase) {
         let log = three_events(database).await;
-        log.writer.delete_event(id("e2")).await.unwrap();
+        log.writer.delete_event(id("e2"), "a test").await.unwrap();
         let story = log.reader.story(&id("e2")).await.unwrap();
         assert_eq!((story.position, story.event), (Position(2), None));
         assert!(story.deleted.is_some());

@@ -68,8 +68,8 @@ on_every_engine! {
         for n in 1..=3 {
             log.publish_one(with_id(&format!("e{n}"), "order", "a", "placed")).await;
         }
-        log.writer.delete_event(id("e2")).await.unwrap();
-        log.writer.delete_event(id("e3")).await.unwrap();
+        log.writer.delete_event(id("e2"), "a test").await.unwrap();
+        log.writer.delete_event(id("e3"), "a test").await.unwrap();
         for pid in [None, Some("a")] {
             assert_eq!(all(&log, &wanted(Some("order"), &[], Scope::Stored, pid), 1).await, [1]);
         }

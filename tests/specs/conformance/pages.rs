@@ -123,8 +123,8 @@ on_every_engine! {
         }
         log.publish((0..500).map(|n| event("order", &format!("d{n:03}"), "noted")).collect()).await.unwrap();
         log.publish_one(with_id("last", "order", "e", "noted")).await;
-        log.writer.delete_eventlog(name("order"), name("b")).await.unwrap();
-        log.writer.delete_event(id("last")).await.unwrap();
+        log.writer.delete_eventlog(name("order"), name("b"), "a test").await.unwrap();
+        log.writer.delete_event(id("last"), "a test").await.unwrap();
         let mut expected = vec!["a".to_owned(), "c".to_owned()];
         expected.extend((0..500).map(|n| format!("d{n:03}")));
         let (mut found, mut after) = (Vec::new(), None);
@@ -145,7 +145,7 @@ on_every_engine! {
         let log = Log::open(database).await;
         log.publish_one(with_id("gone", "bill", "1", "sent")).await;
         log.publish_one(event("order", "1", "placed")).await;
-        log.writer.delete_event(id("gone")).await.unwrap();
+        log.writer.delete_event(id("gone"), "a test").await.unwrap();
         let domains = log.reader.page(&Query::Domains { after: None, limit: 10 }).await.unwrap();
         assert_eq!(domains, Page::Domains { domains: vec![name("order")], more: More::No });
         log.close().await;

@@ -210,7 +210,7 @@ on_every_engine! {
         let scene = Scene::new(database, ParkPolicy::Pid).await;
         scene.replay(&[1], 100).await;
         for deleted in ["e1", "e2"] {
-            scene.log.writer.delete_event(id(deleted)).await.unwrap();
+            scene.log.writer.delete_event(id(deleted), "a test").await.unwrap();
         }
         assert_eq!((scene.listed().await, scene.replays().await), (vec![3, 4, 5], vec![]));
         assert!(scene.log.reader.parked_changes(Position(1)).await.unwrap().is_empty());
@@ -226,17 +226,17 @@ on_every_engine! {
             async move { reader.parked_count(&name(group), &name("order")).await.unwrap() }
         };
         assert_eq!((counted("audit").await, counted("other").await, counted("none").await), (Some(5), Some(1), None));
-        scene.log.writer.delete_event(id("e2")).await.unwrap();
+        scene.log.writer.delete_event(id("e2"), "a test").await.unwrap();
         assert_eq!((counted("audit").await, counted("other").await), (Some(4), Some(0)));
         scene.replay(&[3], 100).await;
-        scene.log.writer.delete_eventlog(name("order"), name("a")).await.unwrap();
+        scene.log.writer.delete_eventlog(name("order"), name("a"), "a test").await.unwrap();
         assert_eq!((counted("audit").await, scene.listed().await), (Some(0), vec![]));
         scene.log.close().await;
     }
 
     async fn a_failure_that_is_recorded_after_its_event_was_deleted_goes_when_the_group_is_taken(database: &TestDatabase) {
         let scene = Scene::new(database, ParkPolicy::Event).await;
-        scene.log.writer.delete_event(id("e2")).await.unwrap();
+        scene.log.writer.delete_event(id("e2"), "a test").await.unwrap();
         let mut flush = scene.settle(Vec::new());
         flush.retries = vec![retry(2, 1), retry(3, 1)];
         scene.log.writer.settle(flush).await.unwrap();
