@@ -31,5 +31,6 @@ mod renewal;
 mod revocation;
 mod rotation;
 mod schedule;
+mod secrets;
 mod tidy;
 mod waiting;

@@ -269,6 +269,12 @@ impl HubProcess {
         assert!(stuck.is_none(), "{stuck:?}");
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.running.pid()
+    }
+
     /// Memory that it holds now, in KiB.
     #[must_use]
     pub fn resident_kib(&self) -> u64 {
