@@ -3,8 +3,9 @@
 //! Everything is an atomic number; counting never waits. Each metric's name, help and type stand
 //! once, in [`Metrics::render`].
 
+mod page;
+
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::access::place;
 use crate::identity::expiry::Essential;
+use page::Page;
 
 /// Groups whose lag is told. The lag of more is not: Prometheus would suffer before the hub does.
 const GROUPS_MAX: usize = 1_000;
@@ -291,29 +293,7 @@ impl Metrics {
     pub(crate) fn render(&self) -> String {
         let counts = &*self.0;
         let mut page = Page::default();
-        page.gauge("connections", "Authenticated connections.", &counts.connections);
-        page.counter("connections_total", "Connections that were authenticated.", &counts.connections_total);
-        page.labelled(
-            "handshake_failures_total",
-            "Connections that were turned away.",
-            "reason",
-            &HandshakeFailure::LABELS,
-            &counts.handshake_failures,
-        );
-        page.labelled(
-            "enrolments_total",
-            "Enrolments with a token.",
-            "outcome",
-            &EnrolmentOutcome::LABELS,
-            &counts.enrolments,
-        );
-        page.labelled(
-            "denied_total",
-            "What peers wanted and may not.",
-            "action",
-            &Action::ALL.map(Action::as_str),
-            &counts.denied,
-        );
+        self.render_peers(&mut page);
         page.counter("events_appended_total", "Events stored.", &counts.appended);
         page.counter("duplicates_total", "Events published again and found stored.", &counts.duplicates);
         page.histogram("batch_events", "Events per commit.", &BATCH_BOUNDS, 1, &counts.batches);
@@ -360,6 +340,34 @@ impl Metrics {
         page.schedules(&counts.schedules);
         page.certificates(&counts.certificate_seconds);
         page.0
+    }
+
+    /// Who came, who did not get in, and who may not do what.
+    fn render_peers(&self, page: &mut Page) {
+        let counts = &*self.0;
+        page.gauge("connections", "Authenticated connections.", &counts.connections);
+        page.counter("connections_total", "Connections that were authenticated.", &counts.connections_total);
+        page.labelled(
+            "handshake_failures_total",
+            "Connections that were turned away.",
+            "reason",
+            &HandshakeFailure::LABELS,
+            &counts.handshake_failures,
+        );
+        page.labelled(
+            "enrolments_total",
+            "Enrolments with a token.",
+            "outcome",
+            &EnrolmentOutcome::LABELS,
+            &counts.enrolments,
+        );
+        page.labelled(
+            "denied_total",
+            "What peers wanted and may not.",
+            "action",
+            &Action::ALL.map(Action::as_str),
+            &counts.denied,
+        );
     }
 }
 
@@ -411,95 +419,6 @@ fn set(figures: &Figures, group: &GroupName, domain: &Domain, figure: u64) {
 
 fn add(count: &AtomicU64, more: u64) {
     count.fetch_add(more, Ordering::Relaxed);
-}
-
-/// The text as it grows. Writing to a `String` cannot fail, so results are dropped.
-#[derive(Default)]
-struct Page(String);
-
-impl Page {
-    fn head(&mut self, name: &str, help: &str, kind: &str) {
-        writeln!(self.0, "# HELP eventflow_{name} {help}\n# TYPE eventflow_{name} {kind}").ok();
-    }
-
-    fn counter(&mut self, name: &str, help: &str, count: &AtomicU64) {
-        self.head(name, help, "counter");
-        writeln!(self.0, "eventflow_{name} {}", count.load(Ordering::Relaxed)).ok();
-    }
-
-    fn gauge(&mut self, name: &str, help: &str, count: &AtomicU64) {
-        self.head(name, help, "gauge");
-        writeln!(self.0, "eventflow_{name} {}", count.load(Ordering::Relaxed)).ok();
-    }
-
-    fn labelled(&mut self, name: &str, help: &str, label: &str, values: &[&str], counts: &[AtomicU64]) {
-        self.head(name, help, "counter");
-        for (value, count) in values.iter().zip(counts) {
-            let count = count.load(Ordering::Relaxed);
-            writeln!(self.0, "eventflow_{name}{{{label}=\"{value}\"}} {count}").ok();
-        }
-    }
-
-    fn histogram<const N: usize>(
-        &mut self,
-        name: &str,
-        help: &str,
-        bounds: &[u64; N],
-        unit: u32,
-        histogram: &Histogram<N>,
-    ) {
-        self.head(name, help, "histogram");
-        let mut total = 0;
-        for (bound, bucket) in bounds.iter().zip(&histogram.buckets) {
-            total += bucket.load(Ordering::Relaxed);
-            let bound = fraction(*bound, unit);
-            writeln!(self.0, "eventflow_{name}_bucket{{le=\"{bound}\"}} {total}").ok();
-        }
-        total += histogram.above.load(Ordering::Relaxed);
-        let sum = fraction(histogram.sum.load(Ordering::Relaxed), unit);
-        writeln!(self.0, "eventflow_{name}_bucket{{le=\"+Inf\"}} {total}").ok();
-        writeln!(self.0, "eventflow_{name}_sum {sum}\neventflow_{name}_count {total}").ok();
-    }
-
-    fn schedules(&mut self, counts: &ScheduleCounts) {
-        self.gauge("schedules_held", "Schedules that are due soon, in memory.", &counts.held);
-        self.counter("schedule_reads_total", "Reads of what is due soon.", &counts.reads);
-        let late = "Time from due to fired; its count is that of all fired.";
-        self.histogram("schedule_lateness_seconds", late, &WAIT_BOUNDS, 1_000_000, &counts.lateness);
-        self.counter("schedules_failed_total", "Schedules that failed for good.", &counts.failed);
-    }
-
-    fn certificates(&mut self, seconds: &[AtomicU64]) {
-        let name = "certificate_expires_seconds";
-        self.head(name, "Time until a certificate that the hub cannot do without ends.", "gauge");
-        for (label, left) in Essential::LABELS.iter().zip(seconds) {
-            let left = left.load(Ordering::Relaxed);
-            writeln!(self.0, "eventflow_{name}{{certificate=\"{label}\"}} {left}").ok();
-        }
-    }
-
-    fn groups(&mut self, name: &str, help: &str, unit: u32, figures: &BTreeMap<(GroupName, Domain), u64>) {
-        self.head(name, help, "gauge");
-        for ((group, domain), figure) in figures {
-            let (group, domain) = (escaped(group.as_str()), escaped(domain.as_str()));
-            let figure = fraction(*figure, unit);
-            writeln!(self.0, "eventflow_{name}{{group=\"{group}\",domain=\"{domain}\"}} {figure}").ok();
-        }
-    }
-}
-
-/// `value / unit` without loss, for example `0.00025`.
-fn fraction(value: u64, unit: u32) -> String {
-    let (whole, rest) = (value / u64::from(unit), value % u64::from(unit));
-    if rest == 0 {
-        return whole.to_string();
-    }
-    let digits = format!("{rest:0width$}", width = unit.ilog10() as usize);
-    format!("{whole}.{}", digits.trim_end_matches('0'))
-}
-
-fn escaped(label: &str) -> String {
-    label.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ impl RevokeArgs {
         spoke
             .or(service)
             .or(issuer)
-            .or(fingerprint.map(Holder::Fingerprint))
+            .or_else(|| fingerprint.map(Holder::Fingerprint))
             .ok_or_else(|| Failure::usage("say whose certificates are to be revoked"))
     }
 }

@@ -168,7 +168,7 @@ impl Watch {
                 self.accepted.insert(place, ended);
                 let blocks =
                     |in_force: &&InForce| in_force.order == Order::ByPid && in_force.park == ParkPolicy::Pid;
-                let event = self.in_force.get(&group).filter(blocks).and(tables.event(position));
+                let event = self.in_force.get(&group).filter(blocks).and_then(|_| tables.event(position));
                 self.blocking.extend(event.map(|event| (place, event.pid.clone())));
             }
             Ended::Failed => *self.failed.entry(place).or_default() += 1,

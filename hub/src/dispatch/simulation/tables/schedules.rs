@@ -32,7 +32,8 @@ impl Tables {
     ) -> Result<(Scheduled, Due), Refusal> {
         let ScheduleWish { event, publisher, due, key, .. } = wish;
         let id = event.id.clone();
-        let pending = Due { at: due, id: series.as_ref().map_or(id.clone(), |at| occurrence_id(&id, at.1)) };
+        let pending =
+            Due { at: due, id: series.as_ref().map_or_else(|| id.clone(), |at| occurrence_id(&id, at.1)) };
         if let Some(known) = self.schedules.get(&id) {
             if known.event != event || known.due != due {
                 return Err(Refusal::Conflict { id, position: Position(0) });
@@ -304,7 +305,7 @@ impl Tables {
 
 /// The row that is pending for a schedule that is alive.
 fn occurrence_of(row: &Schedule) -> EventId {
-    row.recurring.as_ref().map_or(row.id.clone(), |series| occurrence_id(&row.id, series.occurrence))
+    row.recurring.as_ref().map_or_else(|| row.id.clone(), |series| occurrence_id(&row.id, series.occurrence))
 }
 
 fn is_alive(row: &Schedule) -> bool {
