@@ -2,5 +2,5 @@
 SELECT fingerprint, cert, revoked, reason
 FROM certificate
 WHERE issuer = ? AND validity > ? AND revoked IS NOT NULL
-ORDER BY validity, fingerprint
+ORDER BY validity
 LIMIT ?

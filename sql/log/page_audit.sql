@@ -1,6 +1,7 @@
--- Acts are ASCII, so bytes and characters are the same.
+-- Acts are ASCII, so bytes and characters are the same. The act is looked at row by row, so that lines
+-- come in the order of their numbers without being sorted.
 SELECT id, timestamp, agent, act, subject, message
 FROM log
-WHERE id > ? AND act IS NOT NULL AND timestamp >= ? AND SUBSTR(act, 1, LENGTH(?)) = ?
+WHERE id > ? AND COALESCE(act, '') <> '' AND timestamp >= ? AND SUBSTR(act, 1, LENGTH(?)) = ?
 ORDER BY id
 LIMIT ?
