@@ -457,6 +457,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Connection<S> {
                     self.session.dropped(listener, refusal);
                 }
                 Outgoing::Deadline { listener, within } => self.session.deadline(listener, within),
+                Outgoing::Enough { listener } => self.session.enough(listener),
             }
         }
     }

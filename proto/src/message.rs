@@ -352,6 +352,9 @@ pub enum HubMessage {
         /// The same for people.
         reason: String,
     },
+    /// Nothing more is delivered to a consumer that has said [`SpokeMessage::Enough`]: what is not answered
+    /// by then is all that it has.
+    Enough(ListenerId),
 }
 
 /// What is wrong with a certificate that TLS believes.

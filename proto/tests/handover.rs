@@ -57,6 +57,7 @@ fn what_the_old_link_delivered_is_answered_on_it_and_then_it_says_goodbye() {
     assert!(matches!(hand_over(&mut spoke)[..], [FromHub::Welcome { link: 2, .. }]));
     assert_eq!(said(&mut spoke), [request(2, consume(1, 8))]);
     assert_eq!(old_said(&mut spoke, 1), [SpokeMessage::Enough(LISTENER)]);
+    old_tell(&mut spoke, 1, &HubMessage::Enough(LISTENER)).unwrap();
     assert!(spoke.answer(1, ack(1, 11)));
     assert_eq!(old_said(&mut spoke, 1), [SpokeMessage::Answers(vec![ack(1, 11)])]);
     assert!(spoke.answer(1, ack(1, 12)));
@@ -67,6 +68,20 @@ fn what_the_old_link_delivered_is_answered_on_it_and_then_it_says_goodbye() {
     assert!(spoke.is_retired(1));
     spoke.retired(1);
     assert_eq!((events(&mut spoke), said(&mut spoke)), (vec![], vec![]));
+}
+
+#[test]
+fn a_consumer_leaves_the_old_link_only_when_the_hub_has_said_that_nothing_more_comes() {
+    let mut spoke = listening(consumer(8));
+    hand_over(&mut spoke);
+    assert_eq!(old_said(&mut spoke, 1), [SpokeMessage::Enough(LISTENER)]);
+    // It was on its way when the hub heard of it.
+    old_tell(&mut spoke, 1, &deliver(11)).unwrap();
+    assert!(matches!(events(&mut spoke)[..], [FromHub::Delivered { link: 1, .. }]));
+    assert!(spoke.answer(1, ack(1, 11)));
+    assert_eq!(old_said(&mut spoke, 1), [SpokeMessage::Answers(vec![ack(1, 11)])]);
+    old_tell(&mut spoke, 1, &HubMessage::Enough(LISTENER)).unwrap();
+    assert_eq!(old_said(&mut spoke, 1), [leave(2)]);
 }
 
 #[test]
@@ -173,6 +188,7 @@ fn an_ack_with_effects_goes_over_the_link_of_its_delivery_with_a_key_of_its_own(
     hand_over(&mut spoke);
     said(&mut spoke);
     old_said(&mut spoke, 1);
+    old_tell(&mut spoke, 1, &HubMessage::Enough(LISTENER)).unwrap();
     let chain = chain(11);
     let key = spoke.chain(1, Box::new(chain.clone())).unwrap().unwrap();
     assert_ne!(spoke.request(groups()).unwrap(), key);
@@ -201,6 +217,7 @@ fn a_new_link_that_breaks_leaves_the_old_one_to_its_handlers() {
     tell(&mut spoke, &deliver(11)).unwrap();
     hand_over(&mut spoke);
     old_said(&mut spoke, 1);
+    old_tell(&mut spoke, 1, &HubMessage::Enough(LISTENER)).unwrap();
     spoke.disconnected();
     assert!(spoke.is_alive(1) && !spoke.is_alive(2));
     assert!(spoke.answer(1, ack(1, 11)));
@@ -334,6 +351,7 @@ fn a_delivery_that_fails_its_event_lets_the_old_link_go_as_an_ack_does() {
     tell(&mut spoke, &deliver(11)).unwrap();
     hand_over(&mut spoke);
     old_said(&mut spoke, 1);
+    old_tell(&mut spoke, 1, &HubMessage::Enough(LISTENER)).unwrap();
     let fail = Verdict::Fail { reason: "no".to_owned(), after_ms: None };
     for (verdict, leaves) in [(Verdict::Progress, 0), (fail, 1)] {
         assert!(spoke.answer(1, Answer { verdict, ..ack(1, 11) }));

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use eventflow_tests::events::{event, name};
-use eventflow_tests::process::{HubProcess, Place};
+use eventflow_tests::process::{HubProcess, Place, private};
 use eventflow_tests::{TestDatabase, on_every_engine, within};
-use proto::{Attempt, Domain, EventId, Pid, Position, Start, Version};
+use proto::{Attempt, Domain, EventId, NewEvent, Pid, Position, Start, Version};
 use spoke::{Consumer, Delivery, EventStream, Spoke, SpokeOptions, Subscription, Told};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -114,56 +114,122 @@ fn each_once_and_in_order(published: &[EventId], calls: &[Call]) {
     assert_eq!(handled, published.iter().collect());
 }
 
-on_every_engine! {
-    async fn certificates_are_renewed_under_load_and_nobody_notices(database: &TestDatabase) {
-        let place = Place::on(database);
-        let hub = place.hub(&["--leaf-lifetime", "12"]).await;
+/// A hub whose certificates live for seconds, and a service that publishes, consumes and is told of what is
+/// published, all the time.
+struct Load {
+    place: Place,
+    hub: HubProcess,
+    spoke: Spoke,
+    renewals: watch::Sender<usize>,
+    consumer: Consumer,
+    heard: mpsc::Receiver<Call>,
+    end: watch::Sender<Option<Position>>,
+    subscriptions: JoinSet<Vec<Position>>,
+    stop: CancellationToken,
+    publishing: JoinSet<Vec<EventId>>,
+    published: Vec<EventId>,
+}
+
+impl Load {
+    async fn start(place: Place, options: &[&str]) -> Self {
+        let hub = place.hub(&[&["--leaf-lifetime", "12"], options].concat()).await;
         let spoke = Spoke::connect(SpokeOptions::new(name("shop"), place.data())).await.unwrap();
-        let file = place.data().join("identity/shop/identity.pem");
         let (renewals, watched) = watch::channel(0);
-        let (consumer, mut heard) = consumer(&spoke, watched).await;
+        let (consumer, heard) = consumer(&spoke, watched).await;
         let (end, ended) = watch::channel(None);
         let mut subscriptions = JoinSet::new();
         let wish = Subscription::topic(order()).from(Start::Beginning);
         subscriptions.spawn(positions(spoke.subscribe(wish).await.unwrap(), ended));
-        let (goal, goal_pid) = (event("order", "goal", "reached"), name::<Pid>("goal"));
-        let mut waits = JoinSet::new();
-        waits.spawn(spoke.wait(&order(), &goal_pid).any_name().within(Duration::from_secs(600)).into_future());
         let stop = CancellationToken::new();
-        let mut publishing = publishers(&spoke, &stop);
+        let publishing = publishers(&spoke, &stop);
+        let published = Vec::new();
+        Self { place, hub, spoke, renewals, consumer, heard, end, subscriptions, stop, publishing, published }
+    }
 
-        let mut published = vec![goal.id.clone()];
-        for count in 1..=RENEWALS {
-            let held = event("order", &format!("held {count}"), "held");
-            published.push(held.id.clone());
-            spoke.publish(held).await.unwrap();
-            published.extend(within("a renewal", renewed(&spoke, &hub, &file)).await);
-            renewals.send_replace(count);
-        }
-        stop.cancel();
-        while let Some(ids) = publishing.join_next().await {
-            published.extend(ids.unwrap());
-        }
-        let last = spoke.publish(goal).await.unwrap().position;
-        end.send_replace(Some(last));
+    fn identity(&self) -> PathBuf {
+        self.place.data().join("identity/shop/identity.pem")
+    }
 
-        assert_eq!(within("the wait", waits.join_next()).await.unwrap().unwrap().unwrap().position, last);
-        let told = within("the subscription", subscriptions.join_next()).await.unwrap().unwrap();
+    /// Ends it with `last`, and fails unless every event was handled and told once, in order. Gives how
+    /// many there were, and how many links there have been.
+    async fn finish(mut self, last: NewEvent) -> (usize, usize) {
+        self.stop.cancel();
+        while let Some(ids) = self.publishing.join_next().await {
+            self.published.extend(ids.unwrap());
+        }
+        self.published.push(last.id.clone());
+        let last = self.spoke.publish(last).await.unwrap().position;
+        self.end.send_replace(Some(last));
+        let told = within("the subscription", self.subscriptions.join_next()).await.unwrap().unwrap();
         assert_eq!(told, (1..=last.0).map(Position).collect::<Vec<_>>());
         let mut calls = Vec::new();
-        while calls.len() < published.len() {
-            calls.push(within("a delivery", heard.recv()).await.unwrap());
+        while calls.len() < self.published.len() {
+            calls.push(within("a delivery", self.heard.recv()).await.unwrap());
         }
-        consumer.stop().await.unwrap();
-        while let Some(call) = heard.recv().await {
+        self.consumer.stop().await.unwrap();
+        while let Some(call) = self.heard.recv().await {
             calls.push(call);
         }
-        each_once_and_in_order(&published, &calls);
+        for line in self.hub.log().lines().filter(|l| !l.contains("enrol")) {}
+        each_once_and_in_order(&self.published, &calls);
+        let links = links(&self.hub);
+        self.spoke.close().await.unwrap();
+        self.hub.terminate().await;
+        (self.published.len(), links)
+    }
+}
+
+/// Waits until the newest replacement of certificates is over.
+async fn archived(database: &TestDatabase, rotations: i64) {
+    let over = "SELECT COUNT(*) FROM ca_rotation WHERE archived IS NOT NULL";
+    while database.number(over).await < rotations {
+        tokio::task::yield_now().await;
+    }
+}
+
+on_every_engine! {
+    async fn certificates_are_renewed_under_load_and_nobody_notices(database: &TestDatabase) {
+        let mut load = Load::start(Place::on(database), &[]).await;
+        let (goal, goal_pid) = (event("order", "goal", "reached"), name::<Pid>("goal"));
+        let mut waits = JoinSet::new();
+        let wait = load.spoke.wait(&order(), &goal_pid).any_name().within(Duration::from_secs(600));
+        waits.spawn(wait.into_future());
+        let file = load.identity();
+        for count in 1..=RENEWALS {
+            let held = event("order", &format!("held {count}"), "held");
+            load.published.push(held.id.clone());
+            load.spoke.publish(held).await.unwrap();
+            let ticks = within("a renewal", renewed(&load.spoke, &load.hub, &file)).await;
+            load.published.extend(ticks);
+            load.renewals.send_replace(count);
+        }
+        let (events, links) = load.finish(goal).await;
+        let met = within("the wait", waits.join_next()).await.unwrap().unwrap().unwrap();
+        assert_eq!(met.position, Position(u64::try_from(events).unwrap()));
+        println!("{events} events over {links} links, each handled once and told once, in order, at the first try");
+    }
+
+    async fn all_authorities_and_the_passphrase_are_replaced_under_load(database: &TestDatabase) {
+        let place = Place::on(database);
+        let (old, new) = (place.file("old", "the old passphrase"), place.file("new", "the new passphrase"));
+        private(&old);
+        private(&new);
+        let load = Load::start(place, &["--passphrase-file", &old]).await;
+        for (count, what) in (1..).zip(["intermediate", "root"]) {
+            load.place.done(&["certs", "rotate", what]).await;
+            // Each takes as long as the certificates live that hang from what is replaced.
+            archived(database, count).await;
+        }
+        let rotate = ["keyring", "rotate", "--passphrase-file", &old, "--new-passphrase-file", &new];
+        load.place.done(&rotate).await;
+        let roots = "SELECT COUNT(*) FROM certificate WHERE role = 'root' AND version = 0";
+        assert_eq!(database.number(roots).await, 1);
+        let log = load.hub.log();
+        let (events, links) = load.finish(event("order", "last", "placed")).await;
+        assert!(!log.contains("ERROR"), "{log}");
         println!(
-            "{} links, {} events published, each handled once and told once, in order, at the first try",
-            links(&hub), published.len(),
+            "{events} events over {links} links, through new issuers, a new root and a new passphrase: each \
+             handled once and told once, in order, at the first try"
         );
-        spoke.close().await.unwrap();
-        hub.terminate().await;
     }
 }

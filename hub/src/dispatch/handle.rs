@@ -35,6 +35,8 @@ pub(crate) enum Outgoing {
     Dropped { listener: ListenerId, refusal: Refusal },
     /// A consumer may keep deliveries for so long without a word.
     Deadline { listener: ListenerId, within: Duration },
+    /// Nothing more is delivered to a consumer that wanted nothing more.
+    Enough { listener: ListenerId },
 }
 
 /// What the dispatcher is told or asked.

@@ -294,6 +294,7 @@ impl DispatchTask {
                 let key = key(connection, listener);
                 if let Some(group) = self.consumers.get(&key).copied().flatten() {
                     self.desk.enough(key, group);
+                    self.changes.stopped.push(key);
                 }
             }
             Input::Reports { after, reply } => {

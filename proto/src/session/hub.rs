@@ -266,6 +266,14 @@ impl HubSession {
         }
     }
 
+    /// Tells a consumer that has enough that nothing more comes. To one that is closed or leaving, nothing
+    /// is said.
+    pub fn enough(&mut self, listener: ListenerId) {
+        if self.listeners.is_open(listener, Kind::Consumer) {
+            self.outbox.push(HubMessage::Enough(listener));
+        }
+    }
+
     /// Says that the hub is about to close. It may be said at any time, also before Welcome.
     pub fn go_away(&mut self, mut reason: String, retry_after: Duration) {
         cut(&mut reason);

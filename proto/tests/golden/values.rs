@@ -264,6 +264,7 @@ fn hub_messages() -> Vec<Golden> {
         golden("HubMessage/Pong", HubMessage::Pong(251)),
         golden("HubMessage/GoAway", HubMessage::GoAway { reason: "update".into(), retry_after_ms: 65_536 }),
         golden("HubMessage/Deadline", HubMessage::Deadline { listener, within_ms: 60_000 }),
+        golden("HubMessage/Enough", HubMessage::Enough(listener)),
         golden("HubMessage/Trust", HubMessage::Trust(admin::trust())),
         golden("Expulsion/Unknown", Expulsion::Unknown),
         golden("Expulsion/Ended", Expulsion::Ended),

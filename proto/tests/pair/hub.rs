@@ -68,6 +68,7 @@ impl HubEnd {
                 if let Some(member) = self.members.get_mut(&listener) {
                     member.credit = 0;
                 }
+                self.session.enough(listener);
             }
             Some(FromSpoke::Goodbye | FromSpoke::TrustKept(_)) | None => {}
         }

@@ -289,6 +289,12 @@ impl HubLink {
         self.flush().await;
     }
 
+    /// Says that nothing more is delivered to a consumer that has enough.
+    pub(crate) async fn enough(&mut self, listener: ListenerId) {
+        self.session.enough(listener);
+        self.flush().await;
+    }
+
     pub(crate) async fn push(&mut self, listener: ListenerId, position: u64) {
         self.session.push(listener, Arc::new(event(position)));
         self.flush().await;

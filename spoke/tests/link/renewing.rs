@@ -59,6 +59,7 @@ async fn let_go(link: &mut HubLink) {
     loop {
         match link.try_said().await {
             Some(FromSpoke::Request { id, body: Request::Leave(_) }) => link.reply(id, Ok(Reply::Left)).await,
+            Some(FromSpoke::Enough(listener)) => link.enough(listener).await,
             Some(FromSpoke::Goodbye) => break,
             other => panic!("not the end: {other:?}"),
         }
@@ -84,6 +85,7 @@ async fn handlers_of_the_old_link_answer_on_it_while_the_new_one_delivers() {
     let (again, request) = new.listening().await;
     assert!(matches!(request, Request::Consume(_)) && again == listener);
     assert_eq!(said(&mut old).await, FromSpoke::Enough(listener));
+    old.enough(listener).await;
     new.deliver(listener, 2, 1).await;
     assert_eq!(starts.recv().await, Some(2));
     gate.add_permits(2);
@@ -224,6 +226,7 @@ async fn a_new_link_that_breaks_is_made_again_and_the_old_one_still_takes_answer
     let mut new = hub.accept().await;
     new.listening().await;
     assert_eq!(said(&mut old).await, FromSpoke::Enough(listener));
+    old.enough(listener).await;
     drop(new);
     let mut newest = hub.accept().await;
     newest.listening().await;
@@ -267,6 +270,7 @@ async fn a_consumer_that_stops_meanwhile_leaves_both_links() {
     let mut new = hub.accept().await;
     new.listening().await;
     assert_eq!(said(&mut old).await, FromSpoke::Enough(listener));
+    old.enough(listener).await;
     gate.add_permits(1);
     let leaving = async {
         assert_eq!(acked(&said(&mut old).await), [1]);

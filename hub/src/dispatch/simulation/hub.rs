@@ -413,6 +413,7 @@ impl Hub {
                 Outgoing::CaughtUp { listener, position } => end.session.caught_up(listener, position),
                 Outgoing::Dropped { listener, refusal } => end.session.dropped(listener, refusal),
                 Outgoing::Deadline { listener, within } => end.session.deadline(listener, within),
+                Outgoing::Enough { listener } => end.session.enough(listener),
             }
         }
     }

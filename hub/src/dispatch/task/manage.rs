@@ -40,6 +40,8 @@ pub(super) struct Changes {
     made: u64,
     /// Members that have not been told their deadline: there was no room, or no time.
     untold: BTreeSet<MemberKey>,
+    /// Members that have enough and have not been told that nothing more comes.
+    pub(super) stopped: Vec<MemberKey>,
 }
 
 /// When a group was read from the tables, counted in changes.
@@ -194,6 +196,12 @@ impl DispatchTask {
             let within = Duration::from_millis(settings.deadline_ms.into());
             let outgoing = Outgoing::Deadline { listener: member.listener, within };
             matches!(outbox.try_send(outgoing), Err(TrySendError::Full(_)))
+        });
+        // Behind whatever was delivered to them before, in the same queue.
+        changes.stopped.retain(|member| {
+            let Some(outbox) = outboxes.get(&member.connection) else { return false };
+            let outgoing = Outgoing::Enough { listener: member.listener };
+            outbox.capacity() <= PUSHES_MAX || matches!(outbox.try_send(outgoing), Err(TrySendError::Full(_)))
         });
     }
 }

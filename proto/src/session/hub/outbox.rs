@@ -89,6 +89,7 @@ fn instead(message: HubMessage, reason: String) -> HubMessage {
         | HubMessage::Pong(_)
         | HubMessage::GoAway { .. }
         | HubMessage::Deadline { .. }
+        | HubMessage::Enough(_)
         | HubMessage::Trust(_)
         | HubMessage::Renew { .. }
         | HubMessage::Expelled { .. } => message,
@@ -133,6 +134,7 @@ fn weight(message: &HubMessage) -> usize {
             | HubMessage::Pong(_)
             | HubMessage::GoAway { .. }
             | HubMessage::Deadline { .. }
+            | HubMessage::Enough(_)
             | HubMessage::Renew { .. }
             | HubMessage::Expelled { .. } => 0,
             HubMessage::Trust(trust) => trust.roots.iter().map(Vec::len).sum(),

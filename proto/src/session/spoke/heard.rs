@@ -55,6 +55,8 @@ impl SpokeSession {
                 Ok(())
             }
             HubMessage::Dropped { listener, refusal } => self.dropped(listener, refusal),
+            // It is for links that retire.
+            HubMessage::Enough(listener) => self.listeners.check_known("Enough", listener),
             HubMessage::Deadline { listener, within_ms } => {
                 self.listeners.check_known("Deadline", listener)?;
                 let within = Duration::from_millis(u64::from(within_ms));

@@ -281,11 +281,9 @@ impl Listeners {
         let unsaid_leaves = std::mem::take(&mut self.to_leave);
         for (&listener, open) in &self.by_id {
             match (open.state, &open.role) {
-                (State::Said | State::Open, Role::Consumer { in_flight }) => {
-                    members.add(listener, *in_flight, open.window)
-                }
-                (State::Said | State::Open, Role::Subscription { .. }) => members.add(listener, 0, 0),
-                (State::Leaving, _) if unsaid_leaves.contains(&listener) => members.add(listener, 0, 0),
+                (State::Open, Role::Consumer { in_flight }) => members.add(listener, *in_flight, open.window),
+                (State::Said, _) | (State::Open, Role::Subscription { .. }) => members.add_done(listener),
+                (State::Leaving, _) if unsaid_leaves.contains(&listener) => members.add_done(listener),
                 (State::Leaving, _) => members.add_left(listener),
                 (State::Unsaid, _) => {}
             }

@@ -34,6 +34,8 @@ pub(super) enum Heard {
 struct Member {
     in_flight: u32,
     window: u32,
+    /// Whether the hub has said that nothing more comes.
+    complete: bool,
     /// Whether Leave was said, or is about to be.
     leaving: bool,
 }
@@ -49,16 +51,22 @@ pub(super) struct Members {
 }
 
 impl Members {
-    /// A listener with so many deliveries to be answered. Without any it leaves at once.
+    /// A consumer with so many deliveries to be answered. Others may be on their way, so it leaves when the
+    /// hub has said that nothing more comes.
     pub(super) fn add(&mut self, listener: ListenerId, in_flight: u32, window: u32) {
-        let leaving = in_flight == 0;
-        if leaving { &mut self.to_leave } else { &mut self.to_stop }.push_back(listener);
-        self.by_id.insert(listener, Member { in_flight, window, leaving });
+        self.to_stop.push_back(listener);
+        self.by_id.insert(listener, Member { in_flight, window, complete: false, leaving: false });
+    }
+
+    /// A listener that has nothing to answer and leaves at once.
+    pub(super) fn add_done(&mut self, listener: ListenerId) {
+        self.to_leave.push_back(listener);
+        self.add_left(listener);
     }
 
     /// A listener that has said Leave.
     pub(super) fn add_left(&mut self, listener: ListenerId) {
-        self.by_id.insert(listener, Member { in_flight: 0, window: 0, leaving: true });
+        self.by_id.insert(listener, Member { in_flight: 0, window: 0, complete: true, leaving: true });
     }
 
     pub(super) fn known(&mut self, last: ListenerId) {
@@ -96,11 +104,22 @@ impl Members {
         let Some(member) = self.staying(listener) else { return false };
         if *verdict != Verdict::Progress {
             member.in_flight = member.in_flight.saturating_sub(1);
-            if member.in_flight == 0 {
+            if member.in_flight == 0 && member.complete {
                 self.leave(listener);
             }
         }
         true
+    }
+
+    /// Nothing more comes for a consumer. It leaves when it has answered what it has.
+    fn complete(&mut self, listener: ListenerId) -> Result<(), Violation> {
+        self.check_known("Enough", listener)?;
+        let Some(member) = self.staying(listener) else { return Ok(()) };
+        member.complete = true;
+        if member.in_flight == 0 {
+            self.leave(listener);
+        }
+        Ok(())
     }
 }
 
@@ -146,6 +165,7 @@ impl Retiring {
                     false => Heard::Nothing,
                 })
             }
+            HubMessage::Enough(listener) => self.members.complete(listener).map(|()| Heard::Nothing),
             // The link in use tells the rest of it, or why there is none.
             HubMessage::Dropped { listener, .. } => {
                 self.members.check_known("Dropped", listener)?;
