@@ -170,7 +170,6 @@ impl Load {
         while let Some(call) = self.heard.recv().await {
             calls.push(call);
         }
-        for line in self.hub.log().lines().filter(|l| !l.contains("enrol")) {}
         each_once_and_in_order(&self.published, &calls);
         let links = links(&self.hub);
         self.spoke.close().await.unwrap();
