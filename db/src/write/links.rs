@@ -18,6 +18,9 @@ const FIND_POSITION: Statement = Statement::same(include_str!("../../../sql/even
 const LIST_VERSIONS: Statement = Statement::same(include_str!("../../../sql/event/list_versions.sql"));
 static OF_POSITIONS: Template = Template::same(&[include_str!("../../../sql/event_parked/of_positions.sql")]);
 const UNPARK: Statement = Statement::same(include_str!("../../../sql/consumer_slot/unpark.sql"));
+static FIND_EMPTIED: Template = Template::same(&[include_str!("../../../sql/event/find_emptied.sql")]);
+static DELETE_PARKED: Template =
+    Template::same(&[include_str!("../../../sql/event_parked/delete_positions.sql")]);
 static EMPTY: Template = Template::same(&[include_str!("../../../sql/event/empty.sql")]);
 
 /// Statements on one kind of link.
@@ -187,6 +190,22 @@ impl Session {
 }
 
 impl Session {
+    /// What was parked of events that somebody had emptied before is not parked after all: the same as if
+    /// they had been emptied now.
+    pub(crate) async fn unpark_emptied(&mut self, positions: &[[Value<'static>; 1]]) -> Result<(), Error> {
+        let mut emptied = Vec::new();
+        for part in positions.chunks(TEMPLATE_ROWS_MAX) {
+            let (statement, size) = FIND_EMPTIED.for_at_least(part.len());
+            let mut values = part.as_flattened().to_vec();
+            values.resize(size, Value::Null);
+            for row in self.rows(&statement, &values).await? {
+                emptied.push([Value::number(row.position(0)?.0)]);
+            }
+        }
+        self.count_out_parked(&emptied).await?;
+        self.execute_rows(&DELETE_PARKED, &[], &emptied, &[]).await.map(drop)
+    }
+
     /// Events that are about to be emptied do not count as parked any more in any group.
     async fn count_out_parked(&mut self, positions: &[[Value<'static>; 1]]) -> Result<(), Error> {
         let mut counts: BTreeMap<(i64, u16), i64> = BTreeMap::new();

@@ -234,6 +234,19 @@ on_every_engine! {
         scene.log.close().await;
     }
 
+    async fn an_event_that_is_given_up_after_it_was_deleted_is_not_parked(database: &TestDatabase) {
+        let scene = Scene::new(database, ParkPolicy::Event).await;
+        let other = scene.log.writer.group(wish("other", Start::Beginning)).await.unwrap();
+        scene.log.writer.delete_event(id("e2"), "a test").await.unwrap();
+        let given_up = vec![parked(scene.slot, 2), parked(scene.slot, 3)];
+        scene.log.writer.settle(settlements(&other, scene.slot, 5, given_up)).await.unwrap();
+        let listed = "SELECT COUNT(*) FROM event_parked WHERE position = 2";
+        assert_eq!(database.number(listed).await, 0);
+        let counted = scene.log.reader.parked_count(&name("other"), &name("order")).await.unwrap();
+        assert_eq!((counted, scene.listed().await), (Some(1), vec![1, 3, 4, 5]));
+        scene.log.close().await;
+    }
+
     async fn a_failure_that_is_recorded_after_its_event_was_deleted_goes_when_the_group_is_taken(database: &TestDatabase) {
         let scene = Scene::new(database, ParkPolicy::Event).await;
         scene.log.writer.delete_event(id("e2"), "a test").await.unwrap();

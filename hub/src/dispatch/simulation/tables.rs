@@ -91,7 +91,7 @@ pub(super) struct Tables {
     versions: BTreeMap<(Domain, Pid), Version>,
     pub(super) deleted: BTreeSet<Position>,
     /// The processes of what was deleted.
-    deleted_pids: BTreeMap<Position, Pid>,
+    pub(super) deleted_pids: BTreeMap<Position, Pid>,
     orphans: BTreeSet<Position>,
     pub(super) groups: BTreeMap<u32, GroupRows>,
     pub(super) schedules: BTreeMap<EventId, Schedule>,

@@ -291,7 +291,13 @@ fn is_behind(run: &Run, settlements: &Settlements, tables: &Tables) -> bool {
     let rows = tables.groups.get(&settlements.group.0);
     let (Some(rows), Some(event)) = (rows, tables.event(run.first)) else { return true };
     let mut now = settlements.aside.blocking.iter().filter(|position| **position < run.first);
+    // It parks its process with the same flush, though it was deleted since and has no row.
+    let is_gone = |other: &Run| {
+        let is_parked = other.first < run.first && matches!(other.outcome, Outcome::Parked { .. });
+        is_parked && tables.deleted_pids.get(&other.first) == Some(&event.pid)
+    };
     rows.blocks(&event.pid, run.first)
+        || (settlements.aside.pids.contains(&event.pid) && settlements.runs.iter().any(is_gone))
         || rows.blocked_by_deleted.contains(&event.pid)
         || now.any(|position| tables.event(*position).is_none_or(|other| other.pid == event.pid))
 }
