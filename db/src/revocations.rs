@@ -179,8 +179,7 @@ impl Revocations {
         let rows = self.database.reading().rows(&REVOKED_OF_ISSUER, &values).await?;
         let revoked = |row: &Row| {
             let reason = row.text_or_null(3)?.unwrap_or_default();
-            let at = row.timestamp_or_null(2)?.unwrap_or_default();
-            Ok(Revoked { cert: row.bytes(1)?, at, reason })
+            Ok(Revoked { cert: row.bytes(1)?, at: row.timestamp(2)?, reason })
         };
         Ok(rows.iter().map(revoked).collect::<Result<_, RowError>>()?)
     }
@@ -226,6 +225,9 @@ impl Revocations {
             let values = [Value::Text(id), now, Value::Text(reason), now, Value::Bytes(fingerprint)];
             revoked += transaction.execute(&REVOKE, &values).await?;
         }
+        // Its lock is held until the commit: numbers are given out in the order of commits, so nobody who
+        // has read the one can come too late for the one before.
+        Counted::Revocations.count(&mut transaction).await?;
         let values =
             [Value::Text(holder.kind()), Value::Text(&value), Value::Text(reason), Value::Text(agent), now];
         transaction.execute(&INSERT, &values).await?;
@@ -236,7 +238,6 @@ impl Revocations {
             detail: format!("{revoked} certificates: {reason}"),
         };
         audit.write(&mut transaction).await?;
-        Counted::Revocations.count(&mut transaction).await?;
         transaction.commit().await?;
         Ok(revoked)
     }

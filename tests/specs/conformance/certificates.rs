@@ -1,6 +1,6 @@
 //! Certificates and the keyring (E10, E11): one active version an id, and one keyring.
 
-use db::{CertificateRow, Certificates, Database, KeyringRow, RecordError, SealedKey};
+use db::{CertificateRow, Certificates, Database, Holder, KeyringRow, RecordError, SealedKey};
 use eventflow_tests::events::at;
 use eventflow_tests::{TestDatabase, on_every_engine, within};
 use futures::future::join_all;
@@ -130,5 +130,36 @@ on_every_engine! {
         }
         assert_eq!(found, ["a", "b", "c"]);
         handle.close().await;
+    }
+
+    async fn a_hub_that_reads_on_while_many_are_revoked_misses_none(database: &TestDatabase) {
+        const REVOKED: u8 = 60;
+        let mut handles = Vec::new();
+        for _ in 0..4 {
+            handles.push(database.open().await);
+        }
+        for seed in 0..REVOKED {
+            let row = certificate(&format!("shop.{seed}"), seed);
+            assert!(handles[0].certificates().persist(&row).await.unwrap());
+        }
+        let revoking = (0..REVOKED).map(|seed| {
+            let revocations = handles[usize::from(seed) % handles.len()].revocations();
+            async move { revocations.revoke(&Holder::Fingerprint([seed; 32]), "a test", "ann", at(1)).await.unwrap() }
+        });
+        let revocations = handles[0].revocations();
+        let reading = async {
+            let (mut newest, mut read) = (0, Vec::new());
+            while read.len() < usize::from(REVOKED) {
+                let told = database.number("SELECT COUNT(*) FROM revocation").await;
+                for revocation in revocations.page(newest, at(0)).await.unwrap() {
+                    newest = revocation.seq;
+                    read.push(revocation);
+                }
+                let missed = read.len() < usize::try_from(told).unwrap();
+                assert!(!missed, "read {} of {told} revocations up to number {newest}", read.len());
+            }
+        };
+        within("the revocations", async { tokio::join!(join_all(revoking), reading) }).await;
+        join_all(handles.iter().map(Database::close)).await;
     }
 }
