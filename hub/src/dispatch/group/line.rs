@@ -88,6 +88,10 @@ impl Line {
             self.recovered.pop_front();
         }
         let settled = self.recovered.front().is_some_and(|&(first, _)| first <= position);
+        if settled && self.items.is_empty() {
+            // Nothing before it is open: the cursor may pass it.
+            return false;
+        }
         self.push(position, position, if settled { State::Done } else { State::Open });
         !settled
     }
@@ -389,6 +393,18 @@ mod tests {
         assert!(line.take(Position(11)));
         assert!(!line.take(Position(12)) && !line.take(Position(20)));
         assert!(line.take(Position(21)));
+    }
+
+    #[test]
+    fn a_slot_of_which_all_was_recorded_before_a_restart_is_idle() {
+        let mut line = line();
+        // 11 was deleted, so the cursor stands before it.
+        line.recover(Position(12), Position(20));
+        assert!(!line.take(Position(12)) && !line.take(Position(20)));
+        assert!(line.is_idle());
+        assert_eq!(line.fence(Position(25)).cursor, Position(25));
+        assert!(line.take(Position(26)));
+        assert_eq!(line.fence(Position(30)).cursor, Position(25));
     }
 
     #[test]

@@ -67,8 +67,9 @@ impl Watch {
         with.insert((event.position, attempt));
         in_force.allow(event, with.len())?;
         if in_force.order == Order::ByPid {
+            // What was deleted before its outcome was recorded blocks nobody who is replayed.
             let blocks = |((of, at), pid): (&(GroupId, Position), &Pid)| {
-                *of == group && *at < event.position && *pid == event.pid
+                *of == group && *at < event.position && *pid == event.pid && !tables.deleted.contains(at)
             };
             let is_parked = rows.blocks(&event.pid, event.position) || self.blocking.iter().any(blocks);
             rule(!is_parked, "nothing of a parked process goes out", seen)?;
