@@ -10,7 +10,7 @@ use proto::Timestamp;
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PublicKeyData, SanType,
-    SerialNumber, string::Ia5String,
+    SerialNumber, SubjectPublicKeyInfo, string::Ia5String,
 };
 use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
@@ -28,13 +28,13 @@ const BACKDATED_PART: u32 = 10;
 
 const DAY: Duration = Duration::from_hours(24);
 const ROOT_LIFETIME: Duration = DAY.saturating_mul(3653);
-const ISSUER_LIFETIME: Duration = DAY.saturating_mul(365);
+pub(crate) const ISSUER_LIFETIME: Duration = DAY.saturating_mul(365);
 
 /// The generation of the authorities that a first start makes.
 pub const FIRST_GENERATION: u64 = 1;
 
 /// The only host that the issuer of spokes may name. `.invalid` never resolves (RFC 6761).
-const SPOKE_DNS: &str = "spoke.invalid";
+pub(crate) const SPOKE_DNS: &str = "spoke.invalid";
 
 /// An authority: its certificate and the key that signs.
 #[derive(Debug, Clone)]
@@ -52,6 +52,19 @@ pub enum IssuerKind {
     Spoke,
 }
 
+impl IssuerKind {
+    /// Both, hubs first.
+    pub const ALL: [Self; 2] = [Self::Hub, Self::Spoke];
+
+    /// The common name of an issuer of this kind, and of the request for one.
+    pub(crate) fn common_name(self) -> &'static str {
+        match self {
+            Self::Hub => "eventflow issuer of hubs",
+            Self::Spoke => "eventflow issuer of spokes",
+        }
+    }
+}
+
 impl Authority {
     /// An authority that was stored.
     ///
@@ -63,11 +76,9 @@ impl Authority {
         if !read.is_ca() {
             return Err(CertError::NotAnAuthority);
         }
-        let public = read.public_key().raw.to_vec();
-        key.signing(|pair| match pair.subject_public_key_info() == public {
-            true => Ok(()),
-            false => Err(CertError::KeyMismatch),
-        })?;
+        if !key.is_of(&read) {
+            return Err(CertError::KeyMismatch);
+        }
         Ok(Self { certificate, key })
     }
 
@@ -128,9 +139,14 @@ pub fn root_of_generation(
     generation: u64,
     now: Timestamp,
 ) -> Result<Authority, CertError> {
+    root_named(&root_name(generation), trust_domain, now)
+}
+
+/// A new root with this common name, which no other root of the trust domain should have.
+pub(crate) fn root_named(name: &str, trust_domain: &str, now: Timestamp) -> Result<Authority, CertError> {
     let trust_domain = fit("the trust domain", trust_domain)?;
     // Path length 2 although 1 is used: a successor signed by this root can then issue too.
-    let mut wanted = authority_params(&root_name(generation), trust_domain, 2)?;
+    let mut wanted = named_params(name, trust_domain, 2)?;
     (wanted.not_before, wanted.not_after) = span(now, ROOT_LIFETIME)?;
     wanted.serial_number = Some(serial()?);
     let key = SecretKey::generate()?;
@@ -141,20 +157,31 @@ pub fn root_of_generation(
     Ok(Authority { certificate, key })
 }
 
-/// The certificate that makes peers who trust only `former` believe what `next`, the root of
-/// `generation`, has signed. It ends with the former root.
+/// The certificate that makes peers who trust only `former` believe what the root `next` has signed. It
+/// ends with the former root.
 ///
 /// # Errors
-/// [`CertError`] if the former root has ended or the crypto library fails.
+/// [`CertError`] if the former root has ended, the crypto library fails, or `next` has a name that cannot
+/// be written again byte by byte.
 pub fn cross_certificate(
     former: &Authority,
-    next: &Authority,
-    generation: u64,
+    next: &CertificateDer<'_>,
     now: Timestamp,
 ) -> Result<CertificateDer<'static>, CertError> {
-    let trust_domain = identity::trust_domain(&next.certificate)?;
-    let wanted = authority_params(&root_name(generation), &trust_domain, 1)?;
-    next.key.signing(|pair: &KeyPair| former.issue(wanted, pair, now, ROOT_LIFETIME))
+    let read = parsed(next)?;
+    let mut wanted = authority_params(1);
+    wanted.distinguished_name = identity::subject(&read)?;
+    if let Ok(trust_domain) = identity::trust_domain(next) {
+        wanted.subject_alt_names = vec![uri(format!("spiffe://{trust_domain}"))?];
+    }
+    let public = SubjectPublicKeyInfo::from_der(read.public_key().raw)
+        .map_err(CertError::crypto("reading the key of the next root"))?;
+    let cross = former.issue(wanted, &public, now, ROOT_LIFETIME)?;
+    if parsed(&cross)?.subject().as_raw() == read.subject().as_raw() {
+        return Ok(cross);
+    }
+    let reason = "its name is not written the way that this hub writes names".to_owned();
+    Err(CertError::Unfit { what: "the root", reason })
 }
 
 fn root_name(generation: u64) -> String {
@@ -169,42 +196,47 @@ fn root_name(generation: u64) -> String {
 /// # Errors
 /// [`CertError`] if the root has ended or the crypto library fails.
 pub fn intermediate(root: &Authority, kind: IssuerKind, now: Timestamp) -> Result<Authority, CertError> {
-    let trust_domain = identity::trust_domain(&root.certificate)?;
-    let client = ExtendedKeyUsagePurpose::ClientAuth;
-    let wanted = match kind {
-        IssuerKind::Hub => {
-            let mut wanted = authority_params("eventflow issuer of hubs", &trust_domain, 0)?;
-            wanted.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, client];
-            wanted
-        }
-        IssuerKind::Spoke => {
-            let mut wanted = authority_params("eventflow issuer of spokes", &trust_domain, 0)?;
-            wanted.extended_key_usages = vec![client];
-            wanted.name_constraints = Some(NameConstraints {
-                permitted_subtrees: vec![GeneralSubtree::DnsName(SPOKE_DNS.to_owned())],
-                excluded_subtrees: vec![],
-            });
-            wanted
-        }
-    };
+    let wanted = issuer_params(kind, &identity::trust_domain(&root.certificate)?)?;
     let key = SecretKey::generate()?;
     let certificate = key.signing(|pair: &KeyPair| root.issue(wanted, pair, now, ISSUER_LIFETIME))?;
     Ok(Authority { certificate, key })
 }
 
-fn authority_params(
+/// What the certificate of an issuer says.
+pub(crate) fn issuer_params(kind: IssuerKind, trust_domain: &str) -> Result<CertificateParams, CertError> {
+    let mut wanted = named_params(kind.common_name(), trust_domain, 0)?;
+    let client = ExtendedKeyUsagePurpose::ClientAuth;
+    match kind {
+        IssuerKind::Hub => wanted.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, client],
+        IssuerKind::Spoke => {
+            wanted.extended_key_usages = vec![client];
+            wanted.name_constraints = Some(NameConstraints {
+                permitted_subtrees: vec![GeneralSubtree::DnsName(SPOKE_DNS.to_owned())],
+                excluded_subtrees: vec![],
+            });
+        }
+    }
+    Ok(wanted)
+}
+
+fn named_params(
     common_name: &str,
     trust_domain: &str,
     path_length: u8,
 ) -> Result<CertificateParams, CertError> {
-    let mut wanted = CertificateParams::default();
-    wanted.distinguished_name = DistinguishedName::new();
+    let mut wanted = authority_params(path_length);
     wanted.distinguished_name.push(DnType::OrganizationName, trust_domain);
     wanted.distinguished_name.push(DnType::CommonName, common_name);
     wanted.subject_alt_names = vec![uri(format!("spiffe://{trust_domain}"))?];
+    Ok(wanted)
+}
+
+fn authority_params(path_length: u8) -> CertificateParams {
+    let mut wanted = CertificateParams::default();
+    wanted.distinguished_name = DistinguishedName::new();
     wanted.is_ca = IsCa::Ca(BasicConstraints::Constrained(path_length));
     wanted.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    Ok(wanted)
+    wanted
 }
 
 pub(crate) fn uri(text: String) -> Result<SanType, CertError> {
@@ -254,7 +286,7 @@ mod tests {
         let root = root("acme.internal", now()).unwrap();
         let key = SecretKey::generate().unwrap();
         let serial = || {
-            let wanted = authority_params("again", "acme.internal", 0).unwrap();
+            let wanted = named_params("again", "acme.internal", 0).unwrap();
             let made = key.signing(|pair| root.issue(wanted, pair, now(), DAY)).unwrap();
             parsed(&made).unwrap().raw_serial().to_vec()
         };

@@ -34,6 +34,20 @@ pub enum CertError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A certificate that was signed elsewhere is not what it has to be.
+    #[error("{what} does not fit: {reason}")]
+    Unfit {
+        /// Which certificate.
+        what: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file holds no root with its key, or the passphrase is another one.
+    #[error("no root could be read: {reason}")]
+    NotProtected {
+        /// What was missing or did not open.
+        reason: String,
+    },
     /// A name cannot stand in a certificate.
     #[error(
         "{what} {name:?} cannot stand in a certificate; use a-z, A-Z, 0-9, '.', '-' and '_', at most 128"

@@ -5,7 +5,9 @@
 //! certificate that TLS has verified; who it is, the row with the [`fingerprint`] says.
 
 use proto::Timestamp;
+use rcgen::{DistinguishedName, DnType, DnValue};
 use sha2::{Digest, Sha256};
+use x509_parser::asn1_rs::Tag;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
@@ -128,6 +130,30 @@ pub(crate) fn parsed(der: &[u8]) -> Result<X509Certificate<'_>, CertError> {
     } else {
         Err(CertError::NotACertificate { reason: format!("{} bytes follow it", rest.len()) })
     }
+}
+
+/// The subject, for a certificate of the same name.
+///
+/// # Errors
+/// [`CertError::Unfit`] if a part of it has a type that is not written here.
+pub(crate) fn subject(certificate: &X509Certificate<'_>) -> Result<DistinguishedName, CertError> {
+    let mut name = DistinguishedName::new();
+    for part in certificate.subject().iter_attributes() {
+        let oid: Vec<u64> = part.attr_type().iter().map(Iterator::collect).unwrap_or_default();
+        let odd = || {
+            let reason = format!("a part of its name ({}) is of another type than text", part.attr_type());
+            CertError::Unfit { what: "the root", reason }
+        };
+        let text = part.as_str().map_err(|_| odd())?;
+        let value = match part.attr_value().tag() {
+            Tag::Utf8String => DnValue::Utf8String(text.to_owned()),
+            Tag::PrintableString => DnValue::PrintableString(text.try_into().map_err(|_| odd())?),
+            Tag::Ia5String => DnValue::Ia5String(text.try_into().map_err(|_| odd())?),
+            _ => return Err(odd()),
+        };
+        name.push(DnType::from_oid(&oid), value);
+    }
+    Ok(name)
 }
 
 fn only_uri(der: &[u8]) -> Result<String, CertError> {

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use x509_parser::certificate::X509Certificate;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::error::CertError;
@@ -45,6 +46,12 @@ impl SecretKey {
     #[must_use]
     pub fn to_private_key_der(&self) -> PrivateKeyDer<'static> {
         PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.0.to_vec()))
+    }
+
+    /// Whether it is the key that `certificate` is for.
+    pub(crate) fn is_of(&self, certificate: &X509Certificate<'_>) -> bool {
+        let public = |pair: &KeyPair| Ok(pair.subject_public_key_info());
+        self.signing(public).is_ok_and(|public| public == certificate.public_key().raw)
     }
 
     /// Lends the key in the form that signs. The form is made for this one use, because the

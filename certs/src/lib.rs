@@ -18,6 +18,9 @@ mod error;
 mod identity;
 mod key;
 mod leaf;
+mod offline;
+pub mod pem;
+mod protected;
 mod random;
 mod request;
 mod revocation_list;
@@ -35,6 +38,10 @@ pub use error::CertError;
 pub use identity::{Identity, Role, Validity, fingerprint, identity, not_after, trust_domain, validity};
 pub use key::SecretKey;
 pub use leaf::{LEAF_LIFETIME, hub_leaf, spoke_leaf};
+pub use offline::{
+    IssuerRequest, Signed, check_cross, check_issuer, check_root, issuer_request, offline_root,
+    requested_trust_domain, sign_issuer, sort_signed,
+};
 pub use random::bytes as random_bytes;
 pub use request::{REQUEST_BYTES_MAX, spoke_request};
 pub use revocation_list::{REVOCATION_LIST_LIFETIME, revocation_list};

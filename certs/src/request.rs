@@ -6,6 +6,7 @@
 use rcgen::{CertificateParams, CertificateSigningRequestParams, SubjectPublicKeyInfo};
 use rustls::pki_types::CertificateSigningRequestDer;
 use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 
@@ -52,6 +53,25 @@ pub(crate) fn public_key(csr: &[u8]) -> Result<SubjectPublicKeyInfo, CertError> 
     // The key is taken from its own algorithm identifier: rcgen's parsed request would take the
     // curve from the signature's.
     SubjectPublicKeyInfo::from_der(public.raw).map_err(|error| refused(error.to_string()))
+}
+
+/// The common name that the request `csr` asks for, and the trust domain of its one URI.
+pub(crate) fn common_name_and_trust_domain(csr: &[u8]) -> Result<(String, String), CertError> {
+    let refused = |reason: &str| CertError::Request { reason: reason.to_owned() };
+    let (_, request) =
+        X509CertificationRequest::from_der(csr).map_err(|error| refused(&error.to_string()))?;
+    let subject = &request.certification_request_info.subject;
+    let name = subject.iter_common_name().next().and_then(|name| name.as_str().ok());
+    let name = name.ok_or_else(|| refused("it has no common name"))?.to_owned();
+    let names = request.requested_extensions().into_iter().flatten().find_map(|extension| match extension {
+        ParsedExtension::SubjectAlternativeName(names) => Some(&names.general_names),
+        _ => None,
+    });
+    let domain = names.into_iter().flatten().find_map(|name| match name {
+        GeneralName::URI(uri) => uri.strip_prefix("spiffe://"),
+        _ => None,
+    });
+    Ok((name, domain.ok_or_else(|| refused("it names no trust domain"))?.to_owned()))
 }
 
 #[cfg(test)]

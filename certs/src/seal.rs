@@ -106,6 +106,10 @@ impl Passphrase {
         }
         Ok(Self(text))
     }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 impl fmt::Debug for Passphrase {

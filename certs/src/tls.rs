@@ -9,9 +9,11 @@
 
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
-use rustls::client::Resumption;
+use proto::Timestamp;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
@@ -85,6 +87,44 @@ pub fn client_config(
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.resumption = Resumption::disabled();
     Ok(config)
+}
+
+/// Whether a spoke that trusts `roots` would believe `chain`, the leaf first, to be a hub's.
+pub(crate) fn verify_hub(
+    roots: &[CertificateDer<'static>],
+    chain: &[CertificateDer<'static>],
+    now: Timestamp,
+) -> Result<(), CertError> {
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(store(roots)?), provider())
+        .build()
+        .map_err(|error| CertError::Tls { reason: error.to_string() })?;
+    let (leaf, above) = leaf_first(chain)?;
+    verifier.verify_server_cert(leaf, above, &hub_name(), &[], moment(now)).map(drop)?;
+    Ok(())
+}
+
+/// Whether a hub that trusts `roots` would believe `chain`, the leaf first, to be a spoke's.
+pub(crate) fn verify_spoke(
+    roots: &[CertificateDer<'static>],
+    chain: &[CertificateDer<'static>],
+    now: Timestamp,
+) -> Result<(), CertError> {
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(store(roots)?), provider())
+        .build()
+        .map_err(|error| CertError::Tls { reason: error.to_string() })?;
+    let (leaf, above) = leaf_first(chain)?;
+    verifier.verify_client_cert(leaf, above, moment(now)).map(drop)?;
+    Ok(())
+}
+
+type Der = CertificateDer<'static>;
+
+fn leaf_first(chain: &[Der]) -> Result<(&Der, &[Der]), CertError> {
+    chain.split_first().ok_or_else(|| CertError::Tls { reason: "there is no certificate".to_owned() })
+}
+
+fn moment(now: Timestamp) -> UnixTime {
+    UnixTime::since_unix_epoch(now.since(Timestamp::default()))
 }
 
 fn store(roots: &[CertificateDer<'static>]) -> Result<RootCertStore, CertError> {

@@ -12,6 +12,7 @@ mod follow;
 mod grant;
 mod groups;
 mod keyring;
+mod offline;
 mod outbox;
 mod parked;
 mod read;

@@ -20,6 +20,10 @@ use crate::record::RecordError;
 use crate::row::{Row, RowError};
 use crate::statement::{Statement, Value};
 
+mod elsewhere;
+
+pub use elsewhere::ForgotKey;
+
 const OPEN: Statement = Statement::same(include_str!("../../sql/ca_rotation/open.sql"));
 const LATEST: Statement = Statement::same(include_str!("../../sql/ca_rotation/latest.sql"));
 const LEAVES_ACTIVATED: Statement =
@@ -323,6 +327,9 @@ impl Rotations {
         }
         for id in &changes.retired {
             retire(&mut transaction, id, now).await?;
+        }
+        if to == RotationStep::Prepared {
+            elsewhere::forget_requests(&mut transaction).await?;
         }
         for id in &changes.forgotten {
             transaction.execute(&FORGET_KEY, &[Value::Integer(now.millis()), Value::Text(id)]).await?;

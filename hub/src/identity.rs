@@ -20,21 +20,25 @@ use tokio::sync::Semaphore;
 use tokio_rustls::rustls::ServerConfig;
 
 mod chain;
+mod elsewhere;
 mod enrolment;
 mod error;
 pub(crate) mod expiry;
 mod keys;
 mod lists;
 mod renewal;
+mod root_key;
 pub(crate) mod rotation;
 pub(crate) mod standing;
 mod succession;
 mod times;
 
+pub(crate) use elsewhere::Imported;
 pub(crate) use enrolment::Entry;
 pub(crate) use error::AuthError;
 pub use error::IdentityError;
 pub(crate) use keys::{blocking, keyring_row, open_any};
+pub use root_key::{ForgetRootKey, ForgottenRootKey, RootCopy, forget_root_key};
 pub use times::{LEAF_LIFETIME_MAX, LEAF_LIFETIME_MIN, LeafLifetimeError, LeafTimes, RENEW_WITHIN};
 
 use expiry::Ends;
@@ -119,6 +123,8 @@ struct Authorities {
     roots: Vec<CertificateDer<'static>>,
     cross: Vec<CertificateDer<'static>>,
     rows: Vec<CertificateRow>,
+    /// What waits to be signed elsewhere for the replacement that has begun.
+    requests: Vec<CertificateRow>,
     leaves: Option<LeavesRotated>,
 }
 

@@ -32,6 +32,7 @@ mod outbox;
 mod passphrase;
 mod quiet;
 mod rotation;
+mod secret_file;
 
 #[cfg(feature = "simulation")]
 pub use access::Looks;
@@ -43,10 +44,14 @@ pub use dispatch::simulation;
 pub use dispatch::{OnStall, Rules};
 pub use error::HubError;
 pub use identity::{
-    IdentityError, LEAF_LIFETIME_MAX, LEAF_LIFETIME_MIN, LeafLifetimeError, LeafTimes, RENEW_WITHIN,
+    ForgetRootKey, ForgottenRootKey, IdentityError, LEAF_LIFETIME_MAX, LEAF_LIFETIME_MIN, LeafLifetimeError,
+    LeafTimes, RENEW_WITHIN, RootCopy, forget_root_key,
 };
 pub use keyring::{KeyringRotation, RotatedKeyring, rotate_keyring};
-pub use passphrase::{PASSPHRASE_FILE_VARIABLE, PASSPHRASE_VARIABLE, PassphraseError, PassphraseSource};
+pub use passphrase::{
+    PASSPHRASE_FILE_VARIABLE, PASSPHRASE_VARIABLE, PassphraseError, PassphraseSource, Typed, passphrase_of,
+};
 pub use run::{Ready, Stopped, run};
 #[cfg(feature = "simulation")]
 pub use schedule::SteppedSchedules;
+pub use secret_file::write_secret_file;

@@ -4,13 +4,15 @@
 //! for itself. The passphrase is never an argument of the command line, which every user of the machine
 //! can read.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use certs::seal::{Passphrase, SealError};
 use zeroize::Zeroizing;
+
+use crate::secret_file::write_secret_file;
 
 /// The environment variable that may hold the passphrase itself.
 pub const PASSPHRASE_VARIABLE: &str = "EVENTFLOW_CA_PASSPHRASE";
@@ -220,6 +222,31 @@ pub(crate) fn new_passphrase(source: &PassphraseSource, data: &Path) -> Result<P
     }
 }
 
+/// Whether a passphrase is known already or thought up now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Typed {
+    /// It is known, and typed once.
+    Once,
+    /// It is new, and typed twice.
+    Twice,
+}
+
+/// The passphrase of something else than the keyring: the text of a file, or what a person types when asked
+/// for the passphrase of `what`.
+///
+/// # Errors
+/// [`PassphraseError`] says which place was tried and what to do.
+pub fn passphrase_of(what: &str, file: Option<&Path>, new: Typed) -> Result<Passphrase, PassphraseError> {
+    if let Some(path) = file {
+        return checked(read(path)?, &PassphraseSource::File(path.to_owned()).to_string());
+    }
+    let text = typed(&format!("Passphrase of {what}: "))?;
+    if new == Typed::Twice && *typed("The same again: ")? != *text {
+        return Err(PassphraseError::Mistyped);
+    }
+    checked(text, &PassphraseSource::Terminal.to_string())
+}
+
 /// Puts the newly generated key in the place of the former one, which is gone then.
 ///
 /// # Errors
@@ -269,7 +296,7 @@ fn generate(path: &Path) -> Result<(), PassphraseError> {
     let not_written = |reason| PassphraseError::NotWritten { path: path.to_owned(), reason };
     let key = random_text().map_err(not_written)?;
     let draft = path.with_added_extension(format!("{}.draft", std::process::id()));
-    let written = write_new(&draft, &key).and_then(|()| {
+    let written = write_secret_file(&draft, &key).and_then(|()| {
         // A link fails if the name is taken, and the name never stands for half a file.
         match std::fs::hard_link(&draft, path) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
@@ -283,12 +310,6 @@ fn generate(path: &Path) -> Result<(), PassphraseError> {
         "a passphrase was generated; back this file up: without it the hub's keys cannot be opened"
     );
     Ok(())
-}
-
-fn write_new(path: &Path, text: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(text)?;
-    file.sync_all()
 }
 
 fn random_text() -> io::Result<Zeroizing<Vec<u8>>> {

@@ -26,6 +26,8 @@ use crate::identity::standing::{AuthorityId, AuthorityKind};
 use crate::identity::{HubIdentity, IdentityError};
 use crate::metrics::Metrics;
 
+mod elsewhere;
+
 /// How often the task looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 

@@ -50,6 +50,23 @@ pub enum CertsRequest {
     },
     /// How authorities, leaves and their replacement stand. Answered by [`CertsReply::Status`].
     Status,
+    /// Requests for issuers that a root elsewhere is to sign; a replacement of this kind begins with it.
+    /// Answered by [`CertsReply::Requests`].
+    Requests {
+        /// What is replaced: [`RotationKind::Intermediate`] or [`RotationKind::Root`].
+        kind: RotationKind,
+    },
+    /// What was signed elsewhere for the requests of the replacement under way. Answered by
+    /// [`CertsReply::Imported`].
+    Import {
+        /// Certificates, DER, in any order: both issuers and, if the root is replaced, the new one and
+        /// perhaps its cross-certificate; at most [`crate::limits::IMPORTED_CERTIFICATES_MAX`],
+        /// or it is refused.
+        certificates: Vec<Vec<u8>>,
+    },
+    /// Ends the replacement under way, of which nothing was prepared yet. Answered by
+    /// [`CertsReply::Withdrawn`].
+    Withdraw,
 }
 
 /// What came of it.
@@ -73,13 +90,36 @@ pub enum CertsReply {
     },
     /// How everything stands.
     Status(Box<CertsStatus>),
+    /// What a root elsewhere is to sign.
+    Requests {
+        /// The replacement that waits for it.
+        rotation: Rotation,
+        /// The requests, DER: for the issuer of hubs and the issuer of spokes.
+        requests: Vec<Vec<u8>>,
+    },
+    /// What was signed elsewhere is stored, and the replacement goes on by itself.
+    Imported {
+        /// The replacement.
+        rotation: u64,
+        /// What was stored, by id.
+        stored: Vec<String>,
+        /// What a person should know about it.
+        advice: Vec<String>,
+    },
+    /// A replacement has ended before anything was changed by it.
+    Withdrawn {
+        /// The replacement.
+        rotation: u64,
+    },
 }
 
 impl CertsReply {
     /// Bytes that it holds, roughly.
     pub(crate) fn weight(&self) -> usize {
         match self {
-            Self::Revoked { .. } | Self::Rotating { .. } => 0,
+            Self::Revoked { .. } | Self::Rotating { .. } | Self::Withdrawn { .. } => 0,
+            Self::Requests { requests, .. } => requests.iter().map(Vec::len).sum(),
+            Self::Imported { stored, advice, .. } => stored.iter().chain(advice).map(String::len).sum(),
             Self::Status(status) => status.weight(),
             Self::List(der) => der.len(),
         }

@@ -147,6 +147,9 @@ pub const GROUP_LISTED_MAX: usize = 32;
 /// with more closes the connection.
 pub const TRUSTED_ROOTS_MAX: usize = 8;
 
+/// Certificates of one import: two issuers, a root and its cross-certificate, and some that are ignored.
+pub const IMPORTED_CERTIFICATES_MAX: usize = 16;
+
 /// Links of a spoke that live on beside the one that has taken their place. At it the oldest is cut, and
 /// what it had comes again.
 pub const RETIRING_LINKS_MAX: usize = 4;

@@ -8,7 +8,6 @@
 
 mod enrol;
 mod life;
-mod pem;
 mod token;
 mod trust;
 
@@ -17,7 +16,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use certs::{CertError, CertificateDer, Role, SecretKey};
+use certs::{CertError, CertificateDer, Role, SecretKey, pem};
 use proto::enrol::Enrolled;
 use proto::{ServiceName, Timestamp};
 use tokio_rustls::rustls::ClientConfig;

@@ -29,6 +29,7 @@ mod process;
 mod projection;
 mod renewal;
 mod revocation;
+mod root_elsewhere;
 mod rotation;
 mod schedule;
 mod secrets;

@@ -240,7 +240,7 @@ fn spokes_that_share_a_service_are_told_apart_by_their_leaves() {
 fn successor(scene: &Scene) -> (crate::Authority, crate::Authority, CertificateDer<'static>) {
     let root = crate::root_of_generation("acme.internal", 2, now()).unwrap();
     let issuer = crate::intermediate(&root, crate::IssuerKind::Hub, now()).unwrap();
-    let cross = crate::cross_certificate(&scene.root, &root, 2, now()).unwrap();
+    let cross = crate::cross_certificate(&scene.root, root.certificate(), now()).unwrap();
     (root, issuer, cross)
 }
 

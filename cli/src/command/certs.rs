@@ -9,6 +9,7 @@ use proto::admin::{AdminReply, AdminRequest};
 use proto::certs::{CertsReply, CertsRequest, Holder};
 use serde::Serialize;
 
+use super::offline::{self, ExportCsrArgs, ForgetRootKeyArgs, ImportArgs, SignArgs};
 use super::rotation::{self, RotateArgs};
 use crate::connect::{operate, unexpected};
 use crate::failure::{Failure, Outcome};
@@ -29,6 +30,16 @@ pub(crate) enum CertsArgs {
     Status,
     /// End certificates before their time: connections made with them close within two seconds
     Revoke(RevokeArgs),
+    /// Write requests for issuers that are signed where the root's key is: for a root that is elsewhere
+    ExportCsr(ExportCsrArgs),
+    /// Sign such requests with a root's file. Needs neither a hub nor a database
+    Sign(SignArgs),
+    /// Take what was signed, check it, and go on with the replacement that waits for it
+    Import(ImportArgs),
+    /// End a replacement that has begun and of which nothing was prepared
+    Withdraw,
+    /// Take the root's key out of the database; works on the database, beside hubs that run
+    ForgetRootKey(ForgetRootKeyArgs),
     /// Write the list of an issuer's revoked certificates for others to use (RFC 5280, DER)
     Export(ExportListArgs),
 }
@@ -71,7 +82,7 @@ impl RevokeArgs {
 /// Which list, and where to.
 #[derive(Debug, Args)]
 pub(crate) struct ExportListArgs {
-    /// The list of revoked certificates; there is nothing else to export yet
+    /// The list of revoked certificates; there is nothing else to export
     #[arg(long, required = true)]
     crl: bool,
     /// Of this issuer
@@ -117,6 +128,11 @@ pub(crate) async fn run(args: CertsArgs, place: &Place, output: &mut Output) -> 
         CertsArgs::Ls => list(place, output).await,
         CertsArgs::Rotate(args) => rotation::rotate(&args, place, output).await,
         CertsArgs::Status => rotation::status(place, output).await,
+        CertsArgs::ExportCsr(args) => offline::export_csr(&args, place, output).await,
+        CertsArgs::Sign(args) => offline::sign(&args, output),
+        CertsArgs::Import(args) => offline::import(&args, place, output).await,
+        CertsArgs::Withdraw => offline::withdraw(place, output).await,
+        CertsArgs::ForgetRootKey(args) => offline::forget_root_key(args, place, output).await,
         CertsArgs::Revoke(args) => {
             let request = CertsRequest::Revoke { holder: args.holder()?, reason: args.reason };
             match ask(place, request).await? {
@@ -131,7 +147,7 @@ pub(crate) async fn run(args: CertsArgs, place: &Place, output: &mut Output) -> 
     }
 }
 
-async fn ask(place: &Place, request: CertsRequest) -> Outcome<CertsReply> {
+pub(super) async fn ask(place: &Place, request: CertsRequest) -> Outcome<CertsReply> {
     let spoke = operate(place).await?;
     match spoke.administer(AdminRequest::Certs(request)).await? {
         AdminReply::Certs(reply) => Ok(reply),

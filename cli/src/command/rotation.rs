@@ -1,11 +1,12 @@
 //! `certs rotate` and `certs status`: the replacement of certificates, and how it goes.
 
 use clap::{Args, ValueEnum};
-use proto::admin::{AdminReply, AdminRequest};
+use proto::admin::AdminReply;
 use proto::certs::{CertsReply, CertsRequest};
 use proto::rotation::{Begun, Pace, RotationKind};
 
-use crate::connect::operate;
+use super::certs::ask;
+use crate::connect::unexpected;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Output, note};
 use crate::place::Place;
@@ -37,9 +38,10 @@ pub(crate) async fn rotate(args: &RotateArgs, place: &Place, output: &mut Output
         What::Root => RotationKind::Root,
     };
     let pace = if args.now { Pace::Hasty } else { Pace::Orderly };
-    let reply = ask(CertsRequest::Rotate { kind, pace }, place).await?;
-    let CertsReply::Rotating { begun, rotation } = reply else {
-        return Err(Failure::failed("the hub answered something else than was asked"));
+    let reply = ask(place, CertsRequest::Rotate { kind, pace }).await?;
+    let (begun, rotation) = match reply {
+        CertsReply::Rotating { begun, rotation } => (begun, rotation),
+        other => return Err(unexpected(&AdminReply::Certs(other))),
     };
     output.show(&rotation)?;
     match begun {
@@ -60,19 +62,8 @@ pub(crate) async fn rotate(args: &RotateArgs, place: &Place, output: &mut Output
 
 /// Shows authorities, the replacement under way and what it waits for.
 pub(crate) async fn status(place: &Place, output: &mut Output) -> Outcome {
-    match ask(CertsRequest::Status, place).await? {
+    match ask(place, CertsRequest::Status).await? {
         CertsReply::Status(status) => output.show(&*status),
-        CertsReply::Revoked { .. } | CertsReply::List(_) | CertsReply::Rotating { .. } => {
-            Err(Failure::failed("the hub answered something else than was asked"))
-        }
-    }
-}
-
-async fn ask(request: CertsRequest, place: &Place) -> Outcome<CertsReply> {
-    match operate(place).await?.administer(AdminRequest::Certs(request)).await? {
-        AdminReply::Certs(reply) => Ok(reply),
-        AdminReply::Grants(_) | AdminReply::Tokens(_) | AdminReply::Audit(_) => {
-            Err(Failure::failed("the hub answered something else than was asked"))
-        }
+        other => Err(unexpected(&AdminReply::Certs(other))),
     }
 }

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use proto::Timestamp;
 use proto::rotation::{
-    AuthorityState, AuthorityStatus, CertsStatus, KeyPlace, Pace, Rotation, RotationStep, WaitsFor,
+    AuthorityState, AuthorityStatus, CertsStatus, KeyPlace, Pace, Rotation, RotationKind, RotationStep,
+    WaitsFor,
 };
 
 use crate::output::Shown;
@@ -24,6 +25,11 @@ impl Shown for Rotation {
             (RotationStep::Retired, self.retired),
             (RotationStep::Archived, self.archived),
         ];
+        // It went from its begin to its end, and nothing was changed by it.
+        if let (None, Some(at)) = (self.prepared, self.archived.filter(|_| self.kind != RotationKind::Leaf)) {
+            let _ = write!(text, "\n  begun      {}\n  withdrawn  {at}", self.begun);
+            return text;
+        }
         for (step, at) in steps {
             let at = at.map_or_else(|| "-".to_owned(), |at: Timestamp| at.to_string());
             // Writing to a string never fails.

@@ -16,6 +16,9 @@ impl Commands {
             CertsRequest::List { issuer } => self.revocation_list(&issuer).await,
             CertsRequest::Rotate { kind, pace } => self.rotate(caller, kind, pace).await,
             CertsRequest::Status => self.certs_status().await,
+            CertsRequest::Requests { kind } => self.requests(caller, kind).await,
+            CertsRequest::Import { certificates } => self.import(caller, certificates).await,
+            CertsRequest::Withdraw => self.withdraw(caller).await,
         }
     }
 

@@ -33,6 +33,32 @@ impl Commands {
         Ok(CertsReply::Status(Box::new(self.rotations.status().await?)))
     }
 
+    /// What a root elsewhere is to sign.
+    pub(super) async fn requests(&self, caller: &Caller, kind: RotationKind) -> Result<CertsReply, Refusal> {
+        let (rotation, requests) = self.rotations.request(kind, &caller.label).await?;
+        info!(kind = kind.as_str(), rotation = rotation.id, by = %caller.label, "requests for issuers were given out");
+        Ok(CertsReply::Requests { rotation, requests })
+    }
+
+    /// Takes what a root elsewhere has signed.
+    pub(super) async fn import(
+        &self,
+        caller: &Caller,
+        certificates: Vec<Vec<u8>>,
+    ) -> Result<CertsReply, Refusal> {
+        let (rotation, imported) = self.rotations.import(certificates, &caller.label).await?;
+        let stored: Vec<_> = imported.rows.into_iter().map(|row| row.id).collect();
+        info!(rotation, by = %caller.label, stored = stored.join(" "), "what was signed elsewhere is prepared");
+        Ok(CertsReply::Imported { rotation, stored, advice: imported.advice })
+    }
+
+    /// Ends a replacement of which nothing was prepared yet.
+    pub(super) async fn withdraw(&self, caller: &Caller) -> Result<CertsReply, Refusal> {
+        let rotation = self.rotations.withdraw(&caller.label).await?;
+        info!(rotation, by = %caller.label, "a replacement of certificates was withdrawn");
+        Ok(CertsReply::Withdrawn { rotation })
+    }
+
     /// A further certificate for the caller, for the key of `csr`.
     pub(super) async fn renew(&self, caller: &Caller, csr: &[u8]) -> Result<Reply, Refusal> {
         match self.identity.renew_spoke(&caller.peer, csr, self.clock.now()).await {

@@ -1,10 +1,19 @@
 //! The rows of the chain: their making and their reading.
 
+use std::time::Duration;
+
 use super::error::IdentityError;
 use super::standing::AuthorityId;
 use certs::seal::{Dek, Sealed};
-use certs::{Authority, CertificateDer, SecretKey};
+use certs::{Authority, CertificateDer, IssuerRequest, SecretKey};
 use db::{CertificateRow, SealedKey};
+use proto::Timestamp;
+
+/// The word in the columns `role` and `issuer` of what waits to be signed elsewhere.
+const REQUEST: &str = "request";
+
+/// How long a request is shown as valid: longer than anybody takes to sign it. It goes with its replacement.
+const REQUEST_KEPT: Duration = Duration::from_hours(24 * 3653);
 
 /// The row of a certificate whose key is not stored.
 pub(super) fn row(
@@ -39,10 +48,37 @@ pub(super) fn authority_row(
     dek: &Dek,
 ) -> Result<CertificateRow, IdentityError> {
     let text = id.to_string();
-    let sealed = dek.seal(&text, 0, authority.key().as_pkcs8())?;
-    let key = SealedKey { dek_id: dek.id().to_owned(), nonce: sealed.nonce, sealed: sealed.bytes };
+    let key = sealed(&text, authority.key(), dek)?;
     let row = row(&text, id.kind.role(), "", &issuer.to_string(), authority.certificate())?;
     Ok(CertificateRow { key: Some(key), ..row })
+}
+
+/// The row of a request for an issuer, its key sealed. It counts for nothing.
+pub(super) fn request_row(
+    id: &str,
+    request: &IssuerRequest,
+    dek: &Dek,
+    now: Timestamp,
+) -> Result<CertificateRow, IdentityError> {
+    Ok(CertificateRow {
+        id: id.to_owned(),
+        role: REQUEST.to_owned(),
+        service: String::new(),
+        fingerprint: certs::fingerprint(&request.csr),
+        cert: request.csr.clone(),
+        key: Some(sealed(id, &request.key, dek)?),
+        issuer: REQUEST.to_owned(),
+        not_before: now,
+        not_after: now.plus(REQUEST_KEPT),
+        version: 0,
+        revoked: None,
+        reason: None,
+    })
+}
+
+fn sealed(id: &str, key: &SecretKey, dek: &Dek) -> Result<SealedKey, IdentityError> {
+    let sealed = dek.seal(id, 0, key.as_pkcs8())?;
+    Ok(SealedKey { dek_id: dek.id().to_owned(), nonce: sealed.nonce, sealed: sealed.bytes })
 }
 
 /// Whether a row is what was once stored, its key included if that is here.
@@ -63,14 +99,23 @@ fn same_certificate(row: &CertificateRow) -> Result<(), IdentityError> {
 
 /// The authority of a stored row, its key opened.
 pub(super) fn authority(row: &CertificateRow, dek: &Dek) -> Result<Authority, IdentityError> {
-    let bad = |reason: String| IdentityError::BadRow { id: row.id.clone(), reason };
+    let key = key(row, dek)?;
+    Authority::new(CertificateDer::from(row.cert.clone()), key).map_err(|error| bad(row, error.to_string()))
+}
+
+/// The key of a stored row, opened.
+pub(super) fn key(row: &CertificateRow, dek: &Dek) -> Result<SecretKey, IdentityError> {
     same_certificate(row)?;
-    let key = row.key.as_ref().ok_or_else(|| bad("its key is missing".to_owned()))?;
+    let key = row.key.as_ref().ok_or_else(|| bad(row, "its key is missing".to_owned()))?;
     if key.dek_id != dek.id() {
-        return Err(bad(format!("its key is sealed under {}, the keyring holds {}", key.dek_id, dek.id())));
+        let reason = format!("its key is sealed under {}, the keyring holds {}", key.dek_id, dek.id());
+        return Err(bad(row, reason));
     }
     let sealed = Sealed { nonce: key.nonce.clone(), bytes: key.sealed.clone() };
-    let opened = dek.open(&row.id, row.version, &sealed).map_err(|error| bad(error.to_string()))?;
-    let key = SecretKey::from_pkcs8(opened).map_err(|error| bad(error.to_string()))?;
-    Authority::new(CertificateDer::from(row.cert.clone()), key).map_err(|error| bad(error.to_string()))
+    let opened = dek.open(&row.id, row.version, &sealed).map_err(|error| bad(row, error.to_string()))?;
+    SecretKey::from_pkcs8(opened).map_err(|error| bad(row, error.to_string()))
+}
+
+fn bad(row: &CertificateRow, reason: String) -> IdentityError {
+    IdentityError::BadRow { id: row.id.clone(), reason }
 }

@@ -74,12 +74,49 @@ pub enum IdentityError {
     },
     /// Something has to be signed with a key that is not in the database.
     #[error(
-        "the key of {id} is not in the database, so nothing can be signed with it; restore the row of {id} \
-         from a backup that has it"
+        "the key of {id} is not in the database; `eventflow certs export-csr` writes what has to be signed \
+         with it"
     )]
     KeyElsewhere {
         /// Whose key.
         id: String,
+    },
+    /// The key of the root was to be forgotten while a replacement may need it.
+    #[error(
+        "replacement {rotation} of certificates is under way and may need the key of {id}; nothing was changed, \
+         try again when `eventflow certs status` shows it archived"
+    )]
+    KeyNeeded {
+        /// Whose key.
+        id: String,
+        /// By what.
+        rotation: u64,
+    },
+    /// The copy of a root's key was not made. Nothing was changed.
+    #[error("no copy of the root was written to {}: {reason}; nothing was changed", path.display())]
+    NotCopied {
+        /// Where it was to be.
+        path: std::path::PathBuf,
+        /// What the system said, or what was read back.
+        reason: String,
+    },
+    /// A replacement waits for certificates from a root elsewhere.
+    #[error(
+        "its requests wait to be signed: `eventflow certs sign` does that where the root's key is, `eventflow \
+         certs import` takes the result, `eventflow certs withdraw` ends the replacement"
+    )]
+    SignedElsewhere,
+    /// Nothing waits for certificates from a root elsewhere.
+    #[error(
+        "no replacement waits for certificates that were signed elsewhere; `eventflow certs export-csr` begins \
+         one, `eventflow certs status` shows how things stand"
+    )]
+    NothingRequested,
+    /// What was given to be imported is not what the replacement under way needs. Nothing was stored.
+    #[error("nothing was imported: {reason}")]
+    Import {
+        /// What is missing or does not fit.
+        reason: String,
     },
     /// A certificate was to be renewed with one that was revoked or has ended.
     #[error("the certificate of {id} does not count any more, so it is not renewed; enrol again")]
@@ -114,12 +151,16 @@ impl IdentityError {
             | Self::AuthorityMissing { .. }
             | Self::BadRow { .. }
             | Self::Seal(_) => 78,
-            Self::Taken { .. } | Self::Unavailable { .. } => 75,
+            Self::Taken { .. } | Self::Unavailable { .. } | Self::KeyNeeded { .. } => 75,
             Self::Certificate(_)
             | Self::TokenSpent
             | Self::NoSuchIssuer { .. }
             | Self::TooManyRevoked { .. }
             | Self::KeyElsewhere { .. }
+            | Self::NotCopied { .. }
+            | Self::SignedElsewhere
+            | Self::NothingRequested
+            | Self::Import { .. }
             | Self::NotCounting { .. } => 1,
         }
     }
@@ -137,7 +178,15 @@ impl IdentityError {
             Self::TooManyRevoked { .. } => Refusal::Invalid { reason: self.to_string() },
             Self::Taken { .. } => Refusal::Unavailable { reason: self.to_string() },
             Self::NotCounting { .. } => Refusal::Denied { reason: self.to_string() },
-            Self::KeyElsewhere { .. } => Refusal::Invalid { reason: self.to_string() },
+            Self::KeyElsewhere { .. }
+            | Self::KeyNeeded { .. }
+            | Self::NotCopied { .. }
+            | Self::SignedElsewhere
+            | Self::NothingRequested
+            | Self::Import { .. }
+            | Self::Certificate(CertError::Unfit { .. } | CertError::NotACertificate { .. }) => {
+                Refusal::Invalid { reason: self.to_string() }
+            }
             Self::WrongPassphrase { .. }
             | Self::KeyringMissing
             | Self::AuthorityMissing { .. }

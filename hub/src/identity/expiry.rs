@@ -39,7 +39,8 @@ impl Essential {
         match self {
             Self::Root => "replace it with `eventflow certs rotate root`",
             Self::HubIssuer | Self::SpokeIssuer => {
-                "see `eventflow certs status` why it was not replaced, or run `eventflow certs rotate intermediate`"
+                "see `eventflow certs status` why it was not replaced, or run `eventflow certs rotate intermediate` \
+                 (`eventflow certs export-csr` if the root's key is elsewhere)"
             }
             Self::HubLeaf => "see the hub's log why it was not renewed",
         }

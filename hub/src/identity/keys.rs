@@ -6,9 +6,10 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use certs::seal::{self, Dek, KdfCost, Keyring, Passphrase, SealError};
-use certs::{Authority, CertificateDer, IssuerKind, Role, SecretKey};
+use certs::{Authority, CertificateDer, IssuerKind, IssuerRequest, Role, SecretKey};
 use db::{Audit, CertificateRow, Certificates, EnrolmentRow, KeyringRow, LeafRow, RecordError, Rotations};
 use proto::enrol::TokenId;
+use proto::rotation::RotationStep;
 use proto::{HubId, Timestamp};
 
 use super::chain;
@@ -96,6 +97,11 @@ impl Vault {
         let rows = self.authority_rows().await?;
         let open = rotations.open().await.map_err(unavailable("read"))?;
         let leaves = rotations.leaves_activated().await.map_err(unavailable("read"))?;
+        let waits = open.as_ref().is_some_and(|open| open.rotation.step == RotationStep::Begun);
+        let requests = match waits {
+            true => rotations.requests().await.map_err(unavailable("read"))?,
+            false => Vec::new(),
+        };
         let standing = Standing::of(&known(&rows), open.as_ref().map(|open| &open.rotation))?;
         // A row that was changed is refused now, not on the day that its key is needed.
         for row in rows.iter().filter(|row| row.version == 0) {
@@ -110,6 +116,7 @@ impl Vault {
             leaves: leaves.map(|(rotation, at)| LeavesRotated { rotation, at }),
             standing,
             rows,
+            requests,
         })
     }
 
@@ -123,6 +130,21 @@ impl Vault {
     /// An authority with its key, if that is here.
     pub(super) fn opened(&self, row: &CertificateRow) -> Result<Authority, IdentityError> {
         chain::authority(row, &self.dek)
+    }
+
+    /// The row of a request that is signed elsewhere, its key sealed.
+    pub(super) fn request(
+        &self,
+        id: &str,
+        request: &IssuerRequest,
+        now: Timestamp,
+    ) -> Result<CertificateRow, IdentityError> {
+        chain::request_row(id, request, &self.dek, now)
+    }
+
+    /// The key of a request.
+    pub(super) fn requested(&self, row: &CertificateRow) -> Result<SecretKey, IdentityError> {
+        chain::key(row, &self.dek)
     }
 
     /// The row of an authority, its key sealed.
@@ -225,7 +247,7 @@ fn has(rows: &[CertificateRow], kind: AuthorityKind) -> bool {
 }
 
 /// What the ids of rows say. A row with another id is no authority's.
-fn known(rows: &[CertificateRow]) -> Vec<Known> {
+pub(super) fn known(rows: &[CertificateRow]) -> Vec<Known> {
     let known =
         |row: &CertificateRow| Some(Known { id: AuthorityId::parse(&row.id)?, active: row.version == 0 });
     rows.iter().filter_map(known).collect()

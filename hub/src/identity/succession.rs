@@ -10,14 +10,15 @@ use super::rotation::no_longer;
 use super::standing::{AuthorityId, AuthorityKind, Standing};
 use super::{HubIdentity, chain};
 
-const ISSUERS: [(AuthorityKind, IssuerKind); 2] =
+pub(super) const ISSUERS: [(AuthorityKind, IssuerKind); 2] =
     [(AuthorityKind::HubIssuer, IssuerKind::Hub), (AuthorityKind::SpokeIssuer, IssuerKind::Spoke)];
 
 impl HubIdentity {
     /// What changes with the step `to` of `rotation`.
     ///
     /// # Errors
-    /// [`IdentityError::KeyElsewhere`] if something has to be signed with a key that is not here.
+    /// [`IdentityError::KeyElsewhere`] if something has to be signed with a key that is not here,
+    /// [`IdentityError::SignedElsewhere`] if it was asked for there.
     pub(crate) fn changes(
         &self,
         rotation: &Rotation,
@@ -79,6 +80,9 @@ impl HubIdentity {
         if rotation.kind == RotationKind::Leaf {
             return Ok(None);
         }
+        if !self.current().authorities.requests.is_empty() {
+            return Err(IdentityError::SignedElsewhere);
+        }
         let (rows, standing) = self.standing();
         let id = standing.root.to_string();
         let root = rows.iter().find(|row| row.version == 0 && row.id == id);
@@ -101,7 +105,7 @@ impl HubIdentity {
                 let domain = certs::trust_domain(root.certificate())?;
                 let next = certs::root_of_generation(&domain, generation, now)?;
                 let next_id = AuthorityKind::Root.of(generation);
-                let cross = certs::cross_certificate(&root, &next, generation, now)?;
+                let cross = certs::cross_certificate(&root, next.certificate(), now)?;
                 let cross_id = AuthorityKind::Cross.of(generation);
                 let (id, signed_by) = (cross_id.to_string(), standing.root.to_string());
                 let mut rows = vec![

@@ -8,7 +8,7 @@ pub(crate) struct Keys {
     pub(crate) database: Database,
     passphrase: Passphrase,
     pub(crate) times: LeafTimes,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// The clock of the machine, because TLS and the database ask it too.
@@ -24,12 +24,7 @@ pub(crate) async fn keys() -> Keys {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(&DatabaseUrl::sqlite(&folder.path().join("test.db"))).await.unwrap();
     database.migrate().await.unwrap();
-    Keys {
-        database,
-        passphrase: passphrase("correct horse battery"),
-        times: LeafTimes::default(),
-        _folder: folder,
-    }
+    Keys { database, passphrase: passphrase("correct horse battery"), times: LeafTimes::default(), folder }
 }
 
 impl Keys {
@@ -50,6 +45,10 @@ impl Keys {
         let hub = HubId::parse(hub).unwrap();
         let vault = Vault::open(self.certificates(), passphrase, now, KdfCost::TINY).await?;
         HubIdentity::of(vault, &hub, self.times, now).await
+    }
+
+    fn folder(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
     async fn ids(&self) -> Vec<String> {
@@ -262,6 +261,8 @@ async fn the_hubs_leaf_is_renewed_at_half_of_its_life() {
     assert!(replaced.revoked.is_some());
 }
 
+#[path = "tests/elsewhere.rs"]
+mod elsewhere;
 #[path = "tests/renewals.rs"]
 mod renewals;
 #[path = "tests/rotations.rs"]

@@ -142,7 +142,12 @@ fn bound_admin(request: &mut AdminRequest) {
             | GrantRequest::Quit { .. },
         )
         | AdminRequest::Certs(
-            CertsRequest::List { .. } | CertsRequest::Rotate { .. } | CertsRequest::Status,
+            CertsRequest::List { .. }
+            | CertsRequest::Rotate { .. }
+            | CertsRequest::Status
+            | CertsRequest::Requests { .. }
+            | CertsRequest::Import { .. }
+            | CertsRequest::Withdraw,
         )
         | AdminRequest::Tokens(_) => {}
     }

@@ -13,6 +13,12 @@ pub(crate) fn values() -> Vec<Golden> {
     let mut values = vec![
         golden("CertsRequest/Rotate", CertsRequest::Rotate { kind: RotationKind::Root, pace: Pace::Hasty }),
         golden("CertsRequest/Status", CertsRequest::Status),
+        golden("CertsRequest/Requests", CertsRequest::Requests { kind: RotationKind::Intermediate }),
+        golden("CertsRequest/Import", CertsRequest::Import { certificates: vec![vec![0x30, 0]] }),
+        golden("CertsRequest/Withdraw", CertsRequest::Withdraw),
+        golden("CertsReply/Requests", requests()),
+        golden("CertsReply/Imported", imported()),
+        golden("CertsReply/Withdrawn", CertsReply::Withdrawn { rotation: 3 }),
         golden("CertsReply/Rotating", CertsReply::Rotating { begun: Begun::New, rotation: rotation() }),
         golden("CertsReply/Status", CertsReply::Status(Box::new(status()))),
         golden("RotationKind/Leaf", RotationKind::Leaf),
@@ -90,5 +96,17 @@ fn status() -> CertsStatus {
         spokes_behind: vec!["billing/1".into()],
         spokes_behind_count: 1,
         warnings: vec!["the root certificate ends".into()],
+    }
+}
+
+fn requests() -> CertsReply {
+    CertsReply::Requests { rotation: rotation(), requests: vec![vec![0x30, 0], vec![0x30, 1]] }
+}
+
+fn imported() -> CertsReply {
+    CertsReply::Imported {
+        rotation: 3,
+        stored: vec!["issuer/hub/4".into(), "issuer/spoke/4".into()],
+        advice: vec!["spokes that are away enrol again".into()],
     }
 }

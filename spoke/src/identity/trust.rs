@@ -6,10 +6,10 @@
 
 use std::io;
 
-use certs::CertificateDer;
+use certs::{CertificateDer, pem};
 use proto::certs::Trust;
 
-use super::{ROOTS_FILE, Safe, pem};
+use super::{ROOTS_FILE, Safe};
 
 /// The version of the roots, in decimal digits.
 const VERSION_FILE: &str = "roots.version";

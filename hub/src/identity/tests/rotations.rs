@@ -8,14 +8,14 @@ use crate::identity::standing::AuthorityKind;
 
 use RotationStep::{Activated, Archived, Prepared, Retired};
 
-async fn begin(keys: &Keys, kind: RotationKind) -> RotationRow {
+pub(super) async fn begin(keys: &Keys, kind: RotationKind) -> RotationRow {
     let (begun, row) = keys.database.rotations().begin(kind, Pace::Orderly, "operator/1").await.unwrap();
     assert_eq!(begun, Begun::New);
     row
 }
 
 /// Moves the replacement under way on to `to`, as the hub `identity`, which has read everything before.
-async fn step(keys: &Keys, identity: &HubIdentity, to: RotationStep) {
+pub(super) async fn step(keys: &Keys, identity: &HubIdentity, to: RotationStep) {
     identity.reload(now()).await.unwrap();
     let rotations = keys.database.rotations();
     let row = rotations.open().await.unwrap().unwrap();
@@ -29,20 +29,20 @@ fn der(bytes: &[Vec<u8>]) -> Vec<CertificateDer<'static>> {
 }
 
 /// A spoke with its key, as it was enrolled.
-struct Spoke {
+pub(super) struct Spoke {
     enrolled: Enrolled,
     key: certs::SecretKey,
 }
 
 impl Spoke {
-    async fn enrol(identity: &HubIdentity) -> Self {
+    pub(super) async fn enrol(identity: &HubIdentity) -> Self {
         let (csr, key) = certs::spoke_request().unwrap();
         let service = ServiceName::parse("billing").unwrap();
         Self { enrolled: identity.issue_spoke(&csr, &service, now()).await.unwrap(), key }
     }
 
     /// Whether hub and spoke believe each other.
-    async fn meets(&self, identity: &HubIdentity) -> bool {
+    pub(super) async fn meets(&self, identity: &HubIdentity) -> bool {
         let (roots, chain) = (der(&self.enrolled.roots), der(&self.enrolled.chain));
         let config = tls::client_config(&roots, chain, &self.key).unwrap();
         let (near, far) = tokio::io::duplex(64 * 1024);
@@ -204,7 +204,7 @@ async fn without_the_roots_key_nothing_new_is_signed_and_it_is_said_what_to_do()
     assert!(identity.root_key_is_elsewhere());
     let row = begin(&keys, RotationKind::Intermediate).await;
     let advice = identity.missing(&row.rotation).unwrap();
-    assert!(advice.contains("root") && advice.contains("backup"), "{advice}");
+    assert!(advice.contains("root") && advice.contains("export-csr"), "{advice}");
     let refused = identity.changes(&row.rotation, Prepared, now());
     assert_eq!(refused, Err(IdentityError::KeyElsewhere { id: "root".to_owned() }));
     assert!(Spoke::enrol(&identity).await.meets(&identity).await);

@@ -1,0 +1,136 @@
+//! A root whose key is not in the database, with the real binary: files go out and come back, and whoever
+//! has a certificate gets in all the while.
+
+use eventflow_tests::events::event;
+use eventflow_tests::process::{Ended, HubProcess, Place, private};
+use eventflow_tests::wire::{Credentials, Peer};
+use eventflow_tests::{TestDatabase, on_every_engine, within};
+use proto::message::{Offer, Reply, Request};
+
+/// A place with the files of its passphrases.
+struct Office {
+    place: Place,
+    hub: HubProcess,
+}
+
+impl Office {
+    async fn open(database: &TestDatabase) -> Self {
+        let place = Place::on(database);
+        for (name, text) in [("keyring", "correct horse battery"), ("copy", "of the copy, long enough")] {
+            private(&place.file(name, text));
+        }
+        let passphrase = place.data().join("keyring").display().to_string();
+        let hub = place.hub(&["--passphrase-file", &passphrase]).await;
+        Self { place, hub }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.place.data().join(name).display().to_string()
+    }
+
+    /// A command of `certs`, with the names of files after `@` made paths.
+    async fn certs(&self, arguments: &str) -> Ended {
+        let argument = |word: &str| match word.strip_prefix('@') {
+            Some(name) => self.path(name),
+            None => word.to_owned(),
+        };
+        let arguments: Vec<_> =
+            std::iter::once("certs".to_owned()).chain(arguments.split(' ').map(argument)).collect();
+        self.place.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).await
+    }
+
+    async fn done(&self, arguments: &str) -> String {
+        let ended = self.certs(arguments).await;
+        assert_eq!(ended.code, Some(0), "certs {arguments}: {}{}", ended.stdout, ended.stderr);
+        ended.stdout
+    }
+
+    async fn refused(&self, arguments: &str, code: i32, says: &str) {
+        let ended = self.certs(arguments).await;
+        assert_eq!(ended.code, Some(code), "certs {arguments}: {}{}", ended.stdout, ended.stderr);
+        assert!(ended.stderr.contains(says), "certs {arguments}: {}", ended.stderr);
+    }
+
+    async fn killed_and_started(self) -> Self {
+        self.hub.kill().await;
+        let passphrase = self.place.data().join("keyring").display().to_string();
+        let hub = self.place.hub(&["--passphrase-file", &passphrase]).await;
+        Self { place: self.place, hub }
+    }
+}
+
+async fn publishes(hub: &HubProcess, credentials: &Credentials) {
+    let mut peer = Peer::welcomed(hub.address(), credentials.config()).await;
+    let events = vec![event("order", "o-1", "created")];
+    let appended = peer.ask(Request::Append { events, offer: Offer::Publish, expectations: vec![] }).await;
+    assert!(matches!(appended, Ok(Reply::Appended(_))), "{appended:?}");
+}
+
+async fn reaches(database: &TestDatabase, step: &str, number: i64) {
+    within(step, async {
+        while database.number("SELECT MAX(step) FROM ca_rotation WHERE open = 1").await < number {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+on_every_engine! {
+    async fn issuers_are_signed_where_the_roots_key_was_taken_to(database: &TestDatabase) {
+        let office = Office::open(database).await;
+        let old = Credentials::enrol(office.place.data(), "old").await;
+        let forget = "forget-root-key --passphrase-file @keyring --copy-to @root.pem --copy-passphrase-file @copy";
+        office.done(forget).await;
+        office.refused(forget, 2, "is there already").await;
+        let sealed = "SELECT COUNT(*) FROM certificate WHERE role = 'root' AND sealed_key IS NOT NULL";
+        assert_eq!(database.number(sealed).await, 0);
+        let office = office.killed_and_started().await;
+        office.done("rotate intermediate").await;
+        assert!(office.done("status").await.contains("export-csr"), "an operator is waited for");
+        office.done("export-csr @requests.pem").await;
+        office.refused("sign @requests.pem --root @root.pem --root-passphrase-file @keyring --out @x", 1, "did not open").await;
+        office.refused("import @root.pem", 1, "no certificate has the key").await;
+        // A hub that dies while it waits waits on.
+        let office = office.killed_and_started().await;
+        office.done("sign @requests.pem --root @root.pem --root-passphrase-file @copy --out @signed.pem").await;
+        let said = office.done("import @signed.pem").await;
+        assert!(said.contains("issuer/hub/2, issuer/spoke/2"), "{said}");
+        office.refused("import @signed.pem", 1, "no replacement waits").await;
+        office.refused("withdraw", 1, "under way").await;
+        let office = office.killed_and_started().await;
+        reaches(database, "activated", 2).await;
+        let new = Credentials::enrol(office.place.data(), "new").await;
+        publishes(&office.hub, &old).await;
+        publishes(&office.hub, &new).await;
+        for act in ["ca.forget", "ca.request", "ca.prepare"] {
+            let told = format!("SELECT COUNT(*) FROM log WHERE act = '{act}'");
+            assert_eq!(database.number(&told).await, 1, "{act}");
+        }
+        office.hub.terminate().await;
+    }
+
+    async fn a_root_that_was_taken_out_is_replaced_by_one_that_never_was_in(database: &TestDatabase) {
+        let office = Office::open(database).await;
+        let old = Credentials::enrol(office.place.data(), "old").await;
+        office.done("forget-root-key --passphrase-file @keyring --copy-to @root.pem --copy-passphrase-file @copy").await;
+        office.done("export-csr @requests.pem --for root").await;
+        office.refused("rotate intermediate", 75, "one at a time").await;
+        office.done("withdraw").await;
+        office.done("export-csr @again.pem --for root").await;
+        let sign = "--root @root.pem --root-passphrase-file @copy --new-root @next.pem --new-root-passphrase-file @copy";
+        office.done(&format!("sign @requests.pem {sign} --out @stale.pem")).await;
+        office.refused("import @stale.pem", 1, "no certificate has the key").await;
+        let sign = sign.replace("next.pem", "next2.pem");
+        office.done(&format!("sign @again.pem {sign} --out @signed.pem")).await;
+        let said = office.done("import @signed.pem").await;
+        assert!(said.contains("root/3, cross/3"), "{said}");
+        reaches(database, "activated", 2).await;
+        // It knows the former root only.
+        publishes(&office.hub, &old).await;
+        let new = Credentials::enrol(office.place.data(), "new").await;
+        publishes(&office.hub, &new).await;
+        let sealed = "SELECT COUNT(*) FROM certificate WHERE role IN ('root', 'cross') AND sealed_key IS NOT NULL";
+        assert_eq!(database.number(sealed).await, 0);
+        office.hub.terminate().await;
+    }
+}
