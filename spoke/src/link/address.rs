@@ -1,10 +1,13 @@
 //! Where the hub is: named by the caller, or read from the data folder at every dial.
 //!
 //! A hub that was started again may listen on another port, so no file is ever remembered. The file of a
-//! hub in the same folder goes before the one that an enrolment has left.
+//! hub in the same folder goes before the one that an enrolment has left, whose addresses are dialled in
+//! turn: the same one again for as long as it lets us in, and the next one when it does not.
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Longer than every `host:port`.
 const ADDRESS_BYTES_MAX: usize = 300;
@@ -20,16 +23,44 @@ pub(super) enum Address {
         hub: PathBuf,
         /// What an enrolment at a hub elsewhere has left, the address that it was reached at first.
         enrolled: PathBuf,
+        /// Whose turn it is among those.
+        turn: Turn,
     },
 }
 
+/// Which of several addresses is dialled next. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Turn(Arc<AtomicUsize>);
+
+impl Turn {
+    /// Takes the turn; the next dial takes the one after it, unless this one comes to something.
+    fn take(&self) -> usize {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
 /// Where a hub is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Found {
     /// Its `host:port`.
     pub(super) address: String,
     /// Whether it has this data folder.
     pub(super) distance: Distance,
+    /// Whose turn it was.
+    turn: Option<(Turn, usize)>,
+}
+
+impl Found {
+    fn new(address: String, distance: Distance) -> Self {
+        Self { address, distance, turn: None }
+    }
+
+    /// It answers: it is the next one to be dialled again.
+    pub(super) fn answers(&self) {
+        if let Some((turn, taken)) = &self.turn {
+            turn.0.store(*taken, Ordering::Relaxed);
+        }
+    }
 }
 
 /// How far a hub is.
@@ -52,24 +83,26 @@ pub(super) enum AddressError {
 
 impl Address {
     pub(super) fn new(named: Option<String>, data: &Path, enrolled: PathBuf) -> Self {
-        named.map_or_else(|| Self::Files { hub: data.join("hub.addr"), enrolled }, Self::Named)
+        let files = || Self::Files { hub: data.join("hub.addr"), enrolled, turn: Turn::default() };
+        named.map_or_else(files, Self::Named)
     }
 
     /// The hub to dial now.
     pub(super) async fn find(&self) -> Result<Found, AddressError> {
-        let (hub, enrolled) = match self {
-            Self::Named(address) => {
-                return Ok(Found { address: address.clone(), distance: Distance::Anywhere });
-            }
-            Self::Files { hub, enrolled } => (hub, enrolled),
+        let (hub, enrolled, turn) = match self {
+            Self::Named(address) => return Ok(Found::new(address.clone(), Distance::Anywhere)),
+            Self::Files { hub, enrolled, turn } => (hub, enrolled, turn),
         };
-        if let Some(address) = read(hub).await? {
-            return Ok(Found { address, distance: Distance::Here });
+        if let Some(address) = read(hub).await?.into_iter().next() {
+            return Ok(Found::new(address, Distance::Here));
         }
-        match read(enrolled).await? {
-            Some(address) => Ok(Found { address, distance: Distance::Anywhere }),
-            None => Err(AddressError::Missing(hub.clone())),
+        let mut addresses = read(enrolled).await?;
+        if addresses.is_empty() {
+            return Err(AddressError::Missing(hub.clone()));
         }
+        let taken = turn.take() % addresses.len();
+        let found = Found::new(addresses.swap_remove(taken), Distance::Anywhere);
+        Ok(Found { turn: Some((turn.clone(), taken)), ..found })
     }
 
     /// What people are told when nobody answers.
@@ -81,14 +114,17 @@ impl Address {
     }
 }
 
-/// The address in the first line of a file, if there is such a file.
-async fn read(path: &Path) -> Result<Option<String>, AddressError> {
+/// The addresses in a file, one a line; none if there is no such file.
+async fn read(path: &Path) -> Result<Vec<String>, AddressError> {
     match tokio::fs::read(path).await {
-        Ok(text) => match text.split(|byte| *byte == b'\n').next().and_then(parse) {
-            Some(address) => Ok(Some(address)),
-            None => Err(AddressError::Unreadable(format!("{} does not hold host:port", path.display()))),
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Ok(text) => {
+            let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+            let addresses: Option<Vec<_>> = lines.map(parse).collect();
+            addresses.filter(|addresses| !addresses.is_empty()).ok_or_else(|| {
+                AddressError::Unreadable(format!("{} does not hold host:port", path.display()))
+            })
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(AddressError::Unreadable(format!("{}: {error}", path.display()))),
     }
 }
@@ -113,8 +149,9 @@ mod tests {
         }
     }
 
-    fn found(address: &str, distance: Distance) -> Found {
-        Found { address: address.to_owned(), distance }
+    async fn found(address: &Address) -> (String, Distance) {
+        let found = address.find().await.unwrap();
+        (found.address, found.distance)
     }
 
     #[tokio::test]
@@ -124,11 +161,11 @@ mod tests {
         let address = Address::new(None, data.path(), enrolled.clone());
         assert!(matches!(address.find().await, Err(AddressError::Missing(_))));
         std::fs::write(data.path().join("hub.addr"), "a:1\n").unwrap();
-        assert_eq!(address.find().await.unwrap(), found("a:1", Distance::Here));
+        assert_eq!(found(&address).await, ("a:1".to_owned(), Distance::Here));
         std::fs::write(data.path().join("hub.addr"), "a:2\n").unwrap();
-        assert_eq!(address.find().await.unwrap(), found("a:2", Distance::Here));
+        assert_eq!(found(&address).await, ("a:2".to_owned(), Distance::Here));
         let named = Address::new(Some("b:3".to_owned()), data.path(), enrolled);
-        assert_eq!(named.find().await.unwrap(), found("b:3", Distance::Anywhere));
+        assert_eq!(found(&named).await, ("b:3".to_owned(), Distance::Anywhere));
     }
 
     #[tokio::test]
@@ -137,8 +174,26 @@ mod tests {
         let enrolled = data.path().join("hubs");
         std::fs::write(&enrolled, "far:1\nfar:2").unwrap();
         let address = Address::new(None, data.path(), enrolled);
-        assert_eq!(address.find().await.unwrap(), found("far:1", Distance::Anywhere));
+        assert_eq!(found(&address).await, ("far:1".to_owned(), Distance::Anywhere));
         std::fs::write(data.path().join("hub.addr"), "near:1\n").unwrap();
-        assert_eq!(address.find().await.unwrap(), found("near:1", Distance::Here));
+        assert_eq!(found(&address).await, ("near:1".to_owned(), Distance::Here));
+    }
+
+    #[tokio::test]
+    async fn an_address_that_answers_is_dialled_again_and_one_that_does_not_makes_room_for_the_next() {
+        let data = tempfile::tempdir().unwrap();
+        let enrolled = data.path().join("hubs");
+        std::fs::write(&enrolled, "far:1\nfar:2\nfar:3\n").unwrap();
+        let address = Address::new(None, data.path(), enrolled.clone());
+        // A clone dials, as for each link.
+        assert_eq!(address.clone().find().await.unwrap().address, "far:1");
+        let second = address.clone().find().await.unwrap();
+        assert_eq!(second.address, "far:2");
+        second.answers();
+        assert_eq!(address.find().await.unwrap().address, "far:2");
+        assert_eq!(address.find().await.unwrap().address, "far:3");
+        assert_eq!(address.find().await.unwrap().address, "far:1");
+        std::fs::write(&enrolled, "far:9").unwrap();
+        assert_eq!(address.find().await.unwrap().address, "far:9");
     }
 }

@@ -49,6 +49,20 @@ async fn a_spoke_enrols_once_and_keeps_its_identity() {
 }
 
 #[tokio::test]
+async fn of_the_addresses_that_an_enrolment_has_left_the_next_one_is_dialled_when_one_is_dead() {
+    let hub = FakeHub::start().await;
+    drop(hub.connect().await);
+    // As on a machine that no hub has: what is left is what the enrolment has kept.
+    let address = std::fs::read_to_string(hub.folder().join("hub.addr")).unwrap();
+    std::fs::remove_file(hub.folder().join("hub.addr")).unwrap();
+    // Nobody can listen on port 0.
+    std::fs::write(hub.folder().join("identity/billing/hubs"), format!("127.0.0.1:0\n{address}")).unwrap();
+    let (spoke, link) = hub.connect().await;
+    assert_eq!(spoke.welcome().incarnation, 1);
+    drop((spoke, link));
+}
+
+#[tokio::test]
 async fn a_hub_that_was_started_again_on_another_port_is_found() {
     let trust = Arc::new(Trust::new());
     let data = Arc::new(tempfile::tempdir().unwrap());
