@@ -139,18 +139,34 @@ impl PassphraseSource {
         std::env::var_os(PASSPHRASE_VARIABLE).map(|_| Self::Environment)
     }
 
-    /// The one of `given`; a generated key if there is none.
+    /// The one of `given`, which may name the same file twice; a generated key if there is none.
     ///
     /// # Errors
     /// [`PassphraseError::Twice`] if there are several.
     pub fn one_of(given: impl IntoIterator<Item = Self>) -> Result<Self, PassphraseError> {
         let mut given = given.into_iter();
-        match (given.next(), given.next()) {
-            (Some(one), Some(other)) => {
-                Err(PassphraseError::Twice { one: one.to_string(), other: other.to_string() })
-            }
-            (Some(one), None) => Ok(one),
-            (None, _) => Ok(Self::Generated),
+        let Some(one) = given.next() else { return Ok(Self::Generated) };
+        match given.find(|other| !one.is_same_file(other)) {
+            Some(other) => Err(PassphraseError::Twice { one: one.to_string(), other: other.to_string() }),
+            None => Ok(one),
+        }
+    }
+
+    /// Whether both are one file: a unit may name the file of its credential.
+    fn is_same_file(&self, other: &Self) -> bool {
+        match (self.file(), other.file()) {
+            (Some(one), Some(other)) => match (one.canonicalize(), other.canonicalize()) {
+                (Ok(one), Ok(other)) => one == other,
+                _ => one == other,
+            },
+            _ => false,
+        }
+    }
+
+    fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) | Self::Credential(path) => Some(path),
+            Self::Environment | Self::Terminal | Self::Generated => None,
         }
     }
 }
@@ -379,6 +395,22 @@ mod tests {
         assert!(error.contains("/etc/passphrase") && error.contains(PASSPHRASE_VARIABLE), "{error}");
         assert_eq!(PassphraseSource::one_of([]).unwrap(), PassphraseSource::Generated);
         assert_eq!(PassphraseSource::one_of([file()]).unwrap(), file());
+    }
+
+    #[test]
+    fn a_file_that_is_named_twice_is_one_source() {
+        let (folder, path) = file("correct horse battery", 0o600);
+        let (_other_folder, other) = file("correct horse battery", 0o600);
+        let around = folder.path().join(".").join("passphrase");
+        let one_of = |given: [PathBuf; 2]| {
+            let [named, credential] = given;
+            PassphraseSource::one_of([
+                PassphraseSource::File(named),
+                PassphraseSource::Credential(credential),
+            ])
+        };
+        assert_eq!(one_of([path.clone(), around]).unwrap(), PassphraseSource::File(path.clone()));
+        assert!(matches!(one_of([path, other]), Err(PassphraseError::Twice { .. })));
     }
 
     #[test]
