@@ -101,6 +101,14 @@ impl Members {
         }
     }
 
+    /// Whether a delivery may leave for a member that has `staying` in flight which have not left, this one
+    /// among them.
+    pub(super) fn may_have_one_more(&mut self, key: MemberKey, staying: u32) -> bool {
+        let credit_max = self.credit_max;
+        self.get(key)
+            .is_some_and(|member| member.in_flight.saturating_sub(staying) < member.allowed(credit_max))
+    }
+
     pub(super) fn have_credit(&self) -> bool {
         self.list.iter().any(|member| member.has_credit(self.credit_max))
     }

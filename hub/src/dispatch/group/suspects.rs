@@ -10,7 +10,7 @@
 //! was handed out. A hub that starts after one that died finds it there, and counts a loss for each. Until
 //! its own first note is recorded it hands nothing out, so that an event which kills it at once is found too.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use db::{OUTS_PER_SLOT_MAX, Retry};
@@ -182,17 +182,27 @@ impl Group {
     }
 
     /// A flush is recorded: deliveries that waited for their note go out to members that still have them,
-    /// unless something has come between that they have to wait for.
+    /// unless something has come between that they have to wait for, or their member may have less by now.
     pub(super) fn noted(&mut self, rooms: &mut Rooms, effects: &mut Vec<Effect>) {
-        for effect in self.suspects.flushed() {
-            let Effect::Deliver { connection, listener, attempt, event } = &effect else { continue };
-            let (key, position) =
-                (MemberKey { connection: *connection, listener: *listener }, event.position);
-            let is_out = self.in_hand.get(&position).is_some_and(|entry| {
-                matches!(entry.state, State::Out { member, .. } if member == key)
-                    && entry.deliveries == attempt.0
-            });
-            if is_out && self.pauses.of(event).is_none() && !self.is_preceded(&event.pid, position) {
+        let waited = self.suspects.flushed();
+        // Those that have not left count as in flight, too.
+        let mut staying: HashMap<MemberKey, u32> = HashMap::new();
+        for (key, ..) in waited.iter().filter_map(delivery).filter(|waited| self.is_out(*waited)) {
+            *staying.entry(key).or_default() += 1;
+        }
+        for effect in waited {
+            let Some(waits @ (key, position, _)) = delivery(&effect) else { continue };
+            let Effect::Deliver { event, .. } = &effect else { continue };
+            let is_out = self.is_out(waits);
+            let stay = staying.get(&key).copied().unwrap_or_default();
+            let goes = is_out
+                && self.members.may_have_one_more(key, stay)
+                && self.pauses.of(event).is_none()
+                && !self.is_preceded(&event.pid, position);
+            if is_out {
+                staying.insert(key, stay.saturating_sub(1));
+            }
+            if goes {
                 effects.push(effect);
                 continue;
             }
@@ -202,6 +212,13 @@ impl Group {
                 self.release(position);
             }
         }
+    }
+
+    /// Whether it is this very delivery that is out.
+    fn is_out(&self, (key, position, attempt): (MemberKey, Position, Attempt)) -> bool {
+        self.in_hand.get(&position).is_some_and(|entry| {
+            matches!(entry.state, State::Out { member, .. } if member == key) && entry.deliveries == attempt.0
+        })
     }
 
     /// Whether an earlier event of its process is in hand: one that was taken up since it was handed out.
@@ -271,6 +288,12 @@ impl Group {
             losses: entry.losses,
         })
     }
+}
+
+/// Whose delivery of what an effect is, and which one.
+fn delivery(effect: &Effect) -> Option<(MemberKey, Position, Attempt)> {
+    let Effect::Deliver { connection, listener, attempt, event } = effect else { return None };
+    Some((MemberKey { connection: *connection, listener: *listener }, event.position, *attempt))
 }
 
 fn reason(losses: u32) -> String {

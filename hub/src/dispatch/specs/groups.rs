@@ -85,6 +85,40 @@ fn what_waits_for_its_note_stays_when_it_is_paused_meanwhile() {
 }
 
 #[test]
+fn what_waits_for_its_note_stays_when_its_member_may_have_less_meanwhile() {
+    let mut scene = Scene::new(Order::ByPid);
+    scene.desk.beware();
+    scene.join(1, 10);
+    scene.commit(&[(1, "a"), (2, "b"), (3, "c")]);
+    assert!(delivered(&scene.pump()).is_empty(), "they wait for their note");
+    scene.change(Order::ByPid, SettingsChange { credit_max: Some(1), ..chosen() }, &[]);
+    let mut effects = Vec::new();
+    scene.desk.flushed(GROUP, &mut effects);
+    assert_eq!(delivered(&effects).len(), 1);
+    let (_, first, _) = delivered(&effects)[0];
+    assert!(scene.goes().is_empty());
+    assert_eq!(scene.answer(1, first, 1, Verdict::Ack), Ended::Succeeded);
+    assert_eq!(scene.goes().len(), 1, "one at a time");
+}
+
+#[test]
+fn what_waits_for_its_note_does_not_follow_a_member_that_has_enough() {
+    let mut scene = Scene::new(Order::ByPid);
+    scene.desk.beware();
+    scene.join(1, 10);
+    scene.commit(&[(1, "a"), (2, "b")]);
+    assert!(delivered(&scene.pump()).is_empty(), "they wait for their note");
+    scene.desk.enough(member(1), GROUP);
+    let mut effects = Vec::new();
+    scene.desk.flushed(GROUP, &mut effects);
+    assert!(delivered(&effects).is_empty());
+    scene.join(2, 10);
+    let mut went = scene.goes();
+    went.sort_unstable();
+    assert_eq!(went, [1, 2]);
+}
+
+#[test]
 fn a_paused_group_delivers_nothing_new_and_finishes_what_is_out() {
     let mut scene = Scene::new(Order::ByPid);
     scene.join(1, 2);
