@@ -62,6 +62,15 @@ async fn enrol(identity: &HubIdentity, now: Timestamp) -> Enrolled {
     identity.issue_spoke(&csr, &ServiceName::parse("billing").unwrap(), now).await.unwrap()
 }
 
+/// A leaf that the issuer of spokes has signed and nobody has stored.
+fn unstored(identity: &HubIdentity) -> CertificateDer<'static> {
+    let (csr, _) = certs::spoke_request().unwrap();
+    let service = ServiceName::parse("billing").unwrap();
+    let current = identity.current();
+    let issuer = &current.authorities.spoke;
+    certs::spoke_leaf(issuer, &csr, &service, "i-1", now(), certs::LEAF_LIFETIME).unwrap()
+}
+
 /// The certificate that issues for spokes now.
 fn issuing(identity: &HubIdentity) -> Vec<u8> {
     identity.current().authorities.spoke.certificate().to_vec()
@@ -184,17 +193,7 @@ async fn an_enrolled_spoke_and_the_hub_meet_over_tls() {
 async fn a_leaf_that_is_in_no_row_is_refused_whoever_signed_it() {
     let keys = keys().await;
     let identity = keys.load("1.hub").await.unwrap();
-    let (csr, _) = certs::spoke_request().unwrap();
-    let service = ServiceName::parse("billing").unwrap();
-    let minted = certs::spoke_leaf(
-        &identity.current().authorities.spoke,
-        &csr,
-        &service,
-        "i-1",
-        now(),
-        certs::LEAF_LIFETIME,
-    )
-    .unwrap();
+    let minted = unstored(&identity);
     assert_eq!(identity.authenticate(&minted, now()).await, Err(AuthError::Unknown));
 }
 
@@ -230,17 +229,7 @@ async fn a_hubs_leaf_and_a_changed_row_let_nobody_in() {
     let hub = keys.certificates().active("1.hub").await.unwrap();
     let refused = identity.authenticate(&hub.cert, now()).await;
     assert_eq!(refused, Err(AuthError::OtherRole { id: "1.hub".to_owned() }));
-    let (csr, _) = certs::spoke_request().unwrap();
-    let service = ServiceName::parse("billing").unwrap();
-    let leaf = certs::spoke_leaf(
-        &identity.current().authorities.spoke,
-        &csr,
-        &service,
-        "i-1",
-        now(),
-        certs::LEAF_LIFETIME,
-    )
-    .unwrap();
+    let leaf = unstored(&identity);
     let row = chain::row("admin/i-1", "spoke", "admin", "issuer/spoke", &leaf).unwrap();
     keys.certificates().persist(&row).await.unwrap();
     let refused = identity.authenticate(&leaf, now()).await;

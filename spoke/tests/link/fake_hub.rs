@@ -12,8 +12,8 @@ use bytes::Bytes;
 use certs::tls::HubCertificate;
 use certs::{Authority, IssuerKind};
 use eventflow_spoke::{
-    Appended, Data, Domain, Event, EventId, EventName, HubId, Metadata, NewEvent, Pid, Position, Refusal,
-    ServiceName, Spoke, SpokeOptions, Stored, Timestamp, Version, Welcome,
+    Appended, Data, Domain, Event, EventId, EventName, EventStream, HubId, Metadata, NewEvent, Pid, Position,
+    Refusal, ServiceName, Spoke, SpokeOptions, Stored, Subscription, Timestamp, Told, Version, Welcome,
 };
 use futures::{SinkExt, StreamExt};
 use proto::enrol::{EnrolReply, EnrolRequest, Enrolled};
@@ -345,4 +345,22 @@ fn hub_id() -> HubId {
 pub(crate) fn now() -> Timestamp {
     let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     Timestamp::from_millis(i64::try_from(since_1970.as_millis()).unwrap()).unwrap()
+}
+
+/// A subscription that the hub has heard of.
+pub(crate) async fn subscribe(
+    spoke: &Spoke,
+    link: &mut HubLink,
+    wish: Subscription,
+) -> (EventStream, ListenerId) {
+    let (stream, (listener, _)) = tokio::join!(spoke.subscribe(wish), link.listening());
+    (stream.unwrap(), listener)
+}
+
+/// The position of the next event.
+pub(crate) async fn position(stream: &mut EventStream) -> u64 {
+    match stream.next().await.unwrap().unwrap() {
+        Told::Event(event) => event.position.0,
+        other => panic!("not an event: {other:?}"),
+    }
 }

@@ -4,9 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventflow_spoke::{
-    Consumer, Delivery, EventStream, Pid, Position, Refusal, Spoke, Start, Subscription, Told,
-};
+use eventflow_spoke::{Consumer, Delivery, EventStream, Pid, Position, Refusal, Spoke, Start, Subscription};
 use proto::ListenerId;
 use proto::certs::Trust as Roots;
 use proto::message::{Answer, Expulsion, Reply, Request, Subscribe, Verdict};
@@ -14,7 +12,7 @@ use proto::session::FromSpoke;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
-use crate::fake_hub::{DAY, FakeHub, HubLink, Trust, event, new_event, order};
+use crate::fake_hub::{DAY, FakeHub, HubLink, Trust, event, new_event, order, position, subscribe};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -36,6 +34,21 @@ async fn gated(
     });
     let (consumer, (listener, _)) = tokio::join!(builder.start(), link.listening());
     (consumer.unwrap(), listener, starts, gate)
+}
+
+/// The link that is made while a handler has event 1 of the old one.
+async fn renewed_while_handling(
+    hub: &FakeHub,
+    old: &mut HubLink,
+    listener: ListenerId,
+    starts: &mut mpsc::Receiver<u64>,
+) -> HubLink {
+    old.deliver(listener, 1, 1).await;
+    assert_eq!(starts.recv().await, Some(1));
+    hub.renew(old).await;
+    let mut new = hub.accept().await;
+    new.listening().await;
+    new
 }
 
 /// What is said next that is no sign of progress of a handler.
@@ -103,24 +116,16 @@ async fn handlers_of_the_old_link_answer_on_it_while_the_new_one_delivers() {
     assert_eq!(acked(&said(&mut newest).await), [3]);
 }
 
-async fn subscribe(spoke: &Spoke, link: &mut HubLink) -> (EventStream, ListenerId) {
-    let wish = Subscription::topic(order()).from(Start::Beginning).credit(8);
-    let (stream, (listener, _)) = tokio::join!(spoke.subscribe(wish), link.listening());
-    (stream.unwrap(), listener)
-}
-
-async fn position(stream: &mut EventStream) -> u64 {
-    match stream.next().await.unwrap().unwrap() {
-        Told::Event(event) => event.position.0,
-        other => panic!("not an event: {other:?}"),
-    }
+/// A subscription from the beginning.
+async fn subscribe_to_all(spoke: &Spoke, link: &mut HubLink) -> (EventStream, ListenerId) {
+    subscribe(spoke, link, Subscription::topic(order()).from(Start::Beginning).credit(8)).await
 }
 
 #[tokio::test]
 async fn a_subscription_has_neither_a_gap_nor_a_repeat() {
     let hub = FakeHub::start().await;
     let (spoke, mut old) = hub.connect().await;
-    let (mut stream, listener) = subscribe(&spoke, &mut old).await;
+    let (mut stream, listener) = subscribe_to_all(&spoke, &mut old).await;
     old.push(listener, 1).await;
     old.push(listener, 3).await;
     hub.renew(&mut old).await;
@@ -220,11 +225,7 @@ async fn a_new_link_that_breaks_is_made_again_and_the_old_one_still_takes_answer
     let hub = FakeHub::start().await;
     let (spoke, mut old) = hub.connect().await;
     let (_consumer, listener, mut starts, gate) = gated(&spoke, &mut old).await;
-    old.deliver(listener, 1, 1).await;
-    assert_eq!(starts.recv().await, Some(1));
-    hub.renew(&mut old).await;
-    let mut new = hub.accept().await;
-    new.listening().await;
+    let new = renewed_while_handling(&hub, &mut old, listener, &mut starts).await;
     assert_eq!(said(&mut old).await, FromSpoke::Enough(listener));
     old.enough(listener).await;
     drop(new);
@@ -241,11 +242,7 @@ async fn an_old_link_that_breaks_gives_its_delivery_to_the_handler_that_runs_alr
     let hub = FakeHub::start().await;
     let (spoke, mut old) = hub.connect().await;
     let (_consumer, listener, mut starts, gate) = gated(&spoke, &mut old).await;
-    old.deliver(listener, 1, 1).await;
-    assert_eq!(starts.recv().await, Some(1));
-    hub.renew(&mut old).await;
-    let mut new = hub.accept().await;
-    new.listening().await;
+    let mut new = renewed_while_handling(&hub, &mut old, listener, &mut starts).await;
     drop(old);
     new.deliver(listener, 1, 2).await;
     new.deliver(listener, 2, 1).await;

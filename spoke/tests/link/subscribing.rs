@@ -1,24 +1,11 @@
 //! Subscribing: no gap and no repeat over reconnects, credit, the end.
 
-use eventflow_spoke::{EventStream, ListenError, Position, Refusal, Spoke, Start, Subscription, Told};
+use eventflow_spoke::{ListenError, Position, Refusal, Start, Subscription, Told};
 use futures::FutureExt;
-use proto::ListenerId;
 use proto::message::{Request, Subscribe};
 use proto::session::FromSpoke;
 
-use crate::fake_hub::{FakeHub, HubLink, order};
-
-async fn subscribe(spoke: &Spoke, link: &mut HubLink, wish: Subscription) -> (EventStream, ListenerId) {
-    let (stream, (listener, _)) = tokio::join!(spoke.subscribe(wish), link.listening());
-    (stream.unwrap(), listener)
-}
-
-async fn position(stream: &mut EventStream) -> u64 {
-    match stream.next().await.unwrap().unwrap() {
-        Told::Event(event) => event.position.0,
-        other => panic!("not an event: {other:?}"),
-    }
-}
+use crate::fake_hub::{FakeHub, order, position, subscribe};
 
 #[tokio::test]
 async fn a_reconnect_goes_on_after_the_last_event() {
