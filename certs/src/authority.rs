@@ -261,7 +261,10 @@ fn serial() -> Result<SerialNumber, CertError> {
     Ok(SerialNumber::from_slice(&bytes))
 }
 
-fn span(now: Timestamp, lifetime: Duration) -> Result<(OffsetDateTime, OffsetDateTime), CertError> {
+pub(crate) fn span(
+    now: Timestamp,
+    lifetime: Duration,
+) -> Result<(OffsetDateTime, OffsetDateTime), CertError> {
     let now = moment(now.millis())?;
     let backdated = BACKDATED_MAX.min(lifetime / BACKDATED_PART);
     Ok((now.saturating_sub(signed(backdated)), now.saturating_add(signed(lifetime))))

@@ -39,8 +39,9 @@ pub use identity::{Identity, Role, Validity, fingerprint, identity, not_after, t
 pub use key::SecretKey;
 pub use leaf::{LEAF_LIFETIME, hub_leaf, spoke_leaf};
 pub use offline::{
-    IssuerRequest, Signed, check_cross, check_issuer, check_root, issuer_request, offline_root,
-    requested_trust_domain, sign_issuer, sort_signed,
+    IssuerRequest, Signed, check_cross, check_issuer, check_request, check_root, issuer_request,
+    offline_root, request_fingerprint, requested_kind, requested_trust_domain, same_key, same_name,
+    sign_issuer, sort_signed,
 };
 pub use random::bytes as random_bytes;
 pub use request::{REQUEST_BYTES_MAX, spoke_request};

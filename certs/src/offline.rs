@@ -6,6 +6,7 @@
 //! nothing else.
 
 use proto::{HubId, ServiceName, Timestamp};
+use rcgen::PublicKeyData;
 use rustls::pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, GeneralSubtree, ParsedExtension};
@@ -67,13 +68,12 @@ pub fn sign_issuer(
     now: Timestamp,
 ) -> Result<(IssuerKind, CertificateDer<'static>), CertError> {
     let public = request::public_key(csr)?;
-    let (name, trust_domain) = request::common_name_and_trust_domain(csr)?;
-    let kind = IssuerKind::ALL.into_iter().find(|kind| kind.common_name() == name);
-    let refused = |reason: String| CertError::Request { reason };
-    let kind = kind.ok_or_else(|| refused(format!("it asks for {name:?}, which is not an issuer")))?;
+    let kind = requested_kind(csr)?;
+    let (_, trust_domain) = request::common_name_and_trust_domain(csr)?;
     let of_root = identity::trust_domain(root.certificate())?;
     if trust_domain != of_root {
-        return Err(refused(format!("it is for the trust domain {trust_domain}, the root is {of_root}'s")));
+        let reason = format!("it is for the trust domain {trust_domain}, the root is {of_root}'s");
+        return Err(CertError::Request { reason });
     }
     let issuer = root.issue(issuer_params(kind, &of_root)?, &public, now, ISSUER_LIFETIME)?;
     Ok((kind, issuer))
@@ -123,7 +123,10 @@ pub fn sort_signed(
         let read = parsed(certificate)?;
         let mut of_request = [hub, spoke].into_iter().zip(&mut issuers);
         if let Some((key, place)) = of_request.find(|(key, _)| key.is_of(&read)) {
-            if place.replace(Authority::new(certificate.clone(), key.clone())?).is_some() {
+            let issuer = Authority::new(certificate.clone(), key.clone()).map_err(|_| {
+                bad("a certificate for a request is not an authority's (basicConstraints CA:TRUE is missing)")
+            })?;
+            if place.replace(issuer).is_some() {
                 return Err(bad("there are two certificates for one request"));
             }
         } else if read.subject().as_raw() == read.issuer().as_raw() {
@@ -154,6 +157,51 @@ pub fn sort_signed(
     Ok(Signed { hub, spoke, root, cross: crosses.pop() })
 }
 
+/// Whether two certificates, of any tool, are for one key.
+#[must_use]
+pub fn same_key(one: &[u8], other: &[u8]) -> bool {
+    let (one, other) = (parsed(one), parsed(other));
+    matches!((one, other), (Ok(one), Ok(other)) if one.public_key().raw == other.public_key().raw)
+}
+
+/// Whether two certificates, of any tool, are of one name.
+#[must_use]
+pub fn same_name(one: &[u8], other: &[u8]) -> bool {
+    let (one, other) = (parsed(one), parsed(other));
+    matches!((one, other), (Ok(one), Ok(other)) if one.subject().as_raw() == other.subject().as_raw())
+}
+
+/// SHA-256 of the public key that the request `csr` is for (DER of SubjectPublicKeyInfo), by which people tell
+/// requests apart.
+///
+/// # Errors
+/// [`CertError::Request`] if it is no request, or is not signed with that key.
+pub fn request_fingerprint(csr: &[u8]) -> Result<[u8; 32], CertError> {
+    Ok(identity::fingerprint(&request::public_key(csr)?.subject_public_key_info()))
+}
+
+/// What the request `csr` is for, if it is for an issuer.
+///
+/// # Errors
+/// [`CertError::Request`] if it is for something else.
+pub fn requested_kind(csr: &[u8]) -> Result<IssuerKind, CertError> {
+    let (name, _) = request::common_name_and_trust_domain(csr)?;
+    let kind = IssuerKind::ALL.into_iter().find(|kind| kind.common_name() == name);
+    kind.ok_or_else(|| CertError::Request { reason: format!("it asks for {name:?}, which is not an issuer") })
+}
+
+/// Whether `key` is the one that the request `csr` is for.
+///
+/// # Errors
+/// [`CertError::KeyMismatch`], [`CertError::Request`].
+pub fn check_request(csr: &[u8], key: &SecretKey) -> Result<(), CertError> {
+    let asked = request::public_key(csr)?.subject_public_key_info();
+    match key.signing(|pair| Ok(pair.subject_public_key_info()))? == asked {
+        true => Ok(()),
+        false => Err(CertError::KeyMismatch),
+    }
+}
+
 /// Whether `cross` makes who trusts only `former` believe what hangs from `issuer`, an issuer of hubs.
 ///
 /// # Errors
@@ -164,12 +212,13 @@ pub fn check_cross(
     issuer: &Authority,
     now: Timestamp,
 ) -> Result<(), CertError> {
+    let unfit = unfit("the cross-certificate");
+    in_its_time(cross, now).map_err(|reason| unfit(&reason))?;
     let hub = HubId::parse("1.check").map_err(CertError::crypto("naming a hub"))?;
     let (leaf, _) = hub_leaf(issuer, &hub, now, LEAF_LIFETIME)?;
     let chain = [leaf, issuer.certificate().clone(), cross.clone()];
     tls::verify_hub(std::slice::from_ref(former), &chain, now).map_err(|error| {
-        let reason = format!("who trusts the former root alone does not believe by it what is new: {error}");
-        CertError::Unfit { what: "the cross-certificate", reason }
+        unfit(&format!("who trusts the former root alone does not believe by it what is new: {error}"))
     })
 }
 
@@ -219,8 +268,9 @@ pub fn check_issuer(
     if constraints.and_then(|found| found.path_len_constraint) != Some(0) {
         return Err(unfit("its path length has to be 0 (basicConstraints CA:TRUE, pathlen:0)"));
     }
-    if !is_signing_key(&read) {
-        return Err(unfit("its key usage lacks keyCertSign"));
+    if !is_signing_key(&read) || !read.key_usage().ok().flatten().is_some_and(|usage| usage.value.crl_sign())
+    {
+        return Err(unfit("its key usage has to be keyCertSign and cRLSign"));
     }
     match identity::trust_domain(certificate) {
         Ok(found) if found == trust_domain => {}
@@ -231,6 +281,9 @@ pub fn check_issuer(
         }
     }
     let uses = read.extended_key_usage().ok().flatten().map(|found| found.value.clone());
+    if kind == IssuerKind::Hub && !uses.as_ref().is_some_and(|uses| uses.client_auth) {
+        return Err(unfit("its extendedKeyUsage lacks clientAuth"));
+    }
     let clients_only = uses.as_ref().is_some_and(|uses| uses.client_auth && !uses.server_auth && !uses.any);
     if kind == IssuerKind::Spoke {
         if !clients_only {
@@ -246,6 +299,10 @@ pub fn check_issuer(
         }
     }
     in_its_time(certificate, now).map_err(|reason| unfit(&reason))?;
+    let (end, end_of_root) = (identity::not_after(certificate)?, identity::not_after(root)?);
+    if end > end_of_root {
+        return Err(unfit(&format!("it ends at {end}, after its root, which ends at {end_of_root}")));
+    }
     issues(issuer, kind, root, now).map_err(|error| unfit(&format!("a leaf of it is not believed: {error}")))
 }
 
@@ -271,11 +328,6 @@ fn issues(
             tls::verify_spoke(roots, &[leaf, above], now)
         }
     }
-}
-
-fn same_key(one: &CertificateDer<'_>, other: &CertificateDer<'_>) -> bool {
-    let (one, other) = (parsed(one), parsed(other));
-    matches!((one, other), (Ok(one), Ok(other)) if one.public_key().raw == other.public_key().raw)
 }
 
 fn is_signing_key(read: &X509Certificate<'_>) -> bool {

@@ -11,6 +11,7 @@ mod demo;
 mod export;
 mod import;
 
+mod ask;
 mod connect;
 mod failure;
 mod logs;

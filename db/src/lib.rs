@@ -54,7 +54,9 @@ pub use read::{
 pub use record::RecordError;
 pub use renewal::{LeafRow, Renewal, SUPERSEDED_MAX};
 pub use revocations::{Holder, REVOCATIONS_PER_PAGE, REVOKED_LISTED_MAX, Revocation, Revocations, Revoked};
-pub use rotation::{ForgotKey, Hanging, HangingFrom, RotationRow, Rotations, StepChanges};
+pub use rotation::{
+    AuthorityMark, ForgotKey, Hanging, HangingFrom, Requested, RotationRow, Rotations, StepChanges,
+};
 pub use schedule::{
     Cancelled, Due, Occurrence, Schedule, ScheduleState, ScheduleWish, Scheduled, SeriesState, SeriesStep,
     SeriesWish, Shot, Stepped, Turn, Which,

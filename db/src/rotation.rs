@@ -22,7 +22,7 @@ use crate::statement::{Statement, Value};
 
 mod elsewhere;
 
-pub use elsewhere::ForgotKey;
+pub use elsewhere::{AuthorityMark, ForgotKey, Requested};
 
 const OPEN: Statement = Statement::same(include_str!("../../sql/ca_rotation/open.sql"));
 const LATEST: Statement = Statement::same(include_str!("../../sql/ca_rotation/latest.sql"));
@@ -70,6 +70,10 @@ pub struct StepChanges {
     pub retired: Vec<String>,
     /// Retired certificates whose keys are deleted, by id.
     pub forgotten: Vec<String>,
+    /// What stored roots are known by whose keys are elsewhere.
+    pub marks: Vec<AuthorityMark>,
+    /// What else the operator's log is to say.
+    pub note: Option<String>,
 }
 
 /// Certificates that count and hang from something.
@@ -237,17 +241,18 @@ impl Rotations {
                 let values = [Value::Text(&id), at, Value::Text(reason), at, Value::Bytes(&fingerprint)];
                 revoked += transaction.execute(&REVOKE, &values).await?;
             }
-            if !rows.is_empty() {
-                let values =
-                    [Value::Text("issuer"), issuer_value, Value::Text(reason), Value::Text(agent), at];
-                transaction.execute(&REVOCATION, &values).await?;
-            }
         }
         if revoked > 0 {
+            // Before they get their numbers, which are given out in the order of commits by that.
+            Counted::Revocations.count(&mut transaction).await?;
+            for issuer in &from.issuers {
+                let (kind, issuer) = (Value::Text("issuer"), Value::Text(issuer));
+                let values = [kind, issuer, Value::Text(reason), Value::Text(agent), at];
+                transaction.execute(&REVOCATION, &values).await?;
+            }
             let subject = from.issuers.join(" ");
             let detail = format!("{revoked} certificates: {reason}");
             audit(agent, "cert.revoke", subject, detail).write(&mut transaction).await?;
-            Counted::Revocations.count(&mut transaction).await?;
         }
         transaction.commit().await?;
         Ok(revoked)
@@ -319,7 +324,7 @@ impl Rotations {
         // The row of the count is locked first, so steps of several hubs come one after the other.
         let trust = count(&mut transaction).await?;
         let rotation = stepped(&from.rotation, to, now);
-        if transaction.execute(&STEP, &step_values(&rotation, trust, from.rotation.step)).await? == 0 {
+        if transaction.execute(&STEP, &step_values(&rotation, trust, from)).await? == 0 {
             return Ok(false);
         }
         for row in &changes.stored {
@@ -327,6 +332,9 @@ impl Rotations {
         }
         for id in &changes.retired {
             retire(&mut transaction, id, now).await?;
+        }
+        for mark in &changes.marks {
+            elsewhere::insert_mark(&mut transaction, mark, now).await?;
         }
         if to == RotationStep::Prepared {
             elsewhere::forget_requests(&mut transaction).await?;
@@ -424,7 +432,7 @@ fn stepped(rotation: &Rotation, to: RotationStep, now: Timestamp) -> Rotation {
     next
 }
 
-fn step_values(rotation: &Rotation, trust: u64, from: RotationStep) -> [Value<'static>; 9] {
+fn step_values(rotation: &Rotation, trust: u64, from: &RotationRow) -> [Value<'static>; 10] {
     let at = |at: Option<Timestamp>| Value::integer_or_null(at.map(|at| at.millis()));
     let open = if rotation.step == RotationStep::Archived { Value::Null } else { Value::Integer(1) };
     [
@@ -436,7 +444,8 @@ fn step_values(rotation: &Rotation, trust: u64, from: RotationStep) -> [Value<'s
         at(rotation.retired),
         at(rotation.archived),
         Value::number(rotation.id),
-        Value::Integer(i64::from(from.number())),
+        Value::Integer(i64::from(from.rotation.step.number())),
+        Value::number(from.trust),
     ]
 }
 
@@ -459,6 +468,9 @@ fn detail(rotation: &Rotation, changes: &StepChanges) -> String {
         if !ids.is_empty() {
             detail = format!("{detail}; {what} {}", ids.join(", "));
         }
+    }
+    if let Some(note) = &changes.note {
+        detail = format!("{detail}; {note}");
     }
     detail
 }

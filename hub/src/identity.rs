@@ -249,6 +249,7 @@ impl HubIdentity {
             spoke_issuer: certs::not_after(authorities.spoke.certificate())?,
             hub_leaf: current.leaf.ends,
             leaf_lifetime: self.times.lifetime,
+            root_key_is_elsewhere: self.root_key_is_elsewhere(),
         })
     }
 

@@ -53,7 +53,7 @@ pub async fn rotate_keyring(
     now: Timestamp,
 ) -> Result<RotatedKeyring, HubError> {
     let KeyringRotation { data, from, to, former, cost, agent } = rotation;
-    let (old, new) = (passphrase::passphrase(&from, data)?, passphrase::new_passphrase(&to, data)?);
+    let (old, new) = (passphrase::existing(&from, data)?, passphrase::new_passphrase(&to, data)?);
     let keyrings = database.keyrings();
     let stored = keyrings.openable().await.map_err(unavailable)?;
     let (opened, dek) = open_any(stored.clone(), &old).await?;

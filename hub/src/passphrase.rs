@@ -210,6 +210,20 @@ pub(crate) fn passphrase(source: &PassphraseSource, data: &Path) -> Result<Passp
     checked(text, &source.to_string())
 }
 
+/// The passphrase from `source` of a keyring that is there: none is made.
+///
+/// # Errors
+/// As [`passphrase`], and [`PassphraseError::Unreadable`] where there is no generated key.
+pub(crate) fn existing(source: &PassphraseSource, data: &Path) -> Result<Passphrase, PassphraseError> {
+    match source {
+        PassphraseSource::Generated => passphrase(&PassphraseSource::File(data.join(GENERATED)), data),
+        PassphraseSource::File(_)
+        | PassphraseSource::Credential(_)
+        | PassphraseSource::Environment
+        | PassphraseSource::Terminal => passphrase(source, data),
+    }
+}
+
 /// A new passphrase from `source`: one from the terminal is typed twice, and a generated one is not yet
 /// in its place.
 ///

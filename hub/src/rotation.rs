@@ -28,6 +28,8 @@ use crate::metrics::Metrics;
 
 mod elsewhere;
 
+pub(crate) use elsewhere::{Asked, Taken};
+
 /// How often the task looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -140,7 +142,13 @@ impl RotationDesk {
             }
             let key = if row.key.is_some() { KeyPlace::Here } else { KeyPlace::Elsewhere };
             let state = standing.state(id);
-            (row.version == 0).then_some(AuthorityStatus { id: row.id, state, key, ends: row.not_after })
+            (row.version == 0).then_some(AuthorityStatus {
+                id: row.id,
+                state,
+                key,
+                ends: row.not_after,
+                fingerprint: row.fingerprint,
+            })
         };
         rows.into_iter().filter_map(status).collect()
     }

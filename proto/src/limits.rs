@@ -147,8 +147,12 @@ pub const GROUP_LISTED_MAX: usize = 32;
 /// with more closes the connection.
 pub const TRUSTED_ROOTS_MAX: usize = 8;
 
-/// Certificates of one import: two issuers, a root and its cross-certificate, and some that are ignored.
+/// Certificates of one import: two issuers, a root and its cross-certificate, and some that are given twice.
 pub const IMPORTED_CERTIFICATES_MAX: usize = 16;
+
+/// Bytes of one of them. What an enrolment answers holds an issuer, the cross-certificate and two roots, and
+/// has to fit [`ENROLMENT_FRAME_BYTES_MAX`].
+pub const IMPORTED_CERTIFICATE_BYTES_MAX: usize = 3 * 1024;
 
 /// Links of a spoke that live on beside the one that has taken their place. At it the oldest is cut, and
 /// what it had comes again.

@@ -204,6 +204,14 @@ pub struct AuthorityStatus {
     pub key: KeyPlace,
     /// When it ends.
     pub ends: Timestamp,
+    /// SHA-256 of the certificate.
+    #[serde(serialize_with = "as_hex")]
+    pub fingerprint: [u8; 32],
+}
+
+/// Bytes as people compare them.
+fn as_hex<S: serde::Serializer>(bytes: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}")))
 }
 
 /// What a hub with a lease has read and what its spokes have kept.

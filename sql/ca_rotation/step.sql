@@ -1,4 +1,4 @@
--- Whoever finds another step than it had read was too late.
+-- Whoever finds something else than it had read was too late.
 UPDATE ca_rotation
 SET step = ?, open = ?, trust = ?, prepared = ?, activated = ?, retired = ?, archived = ?
-WHERE id = ? AND step = ?
+WHERE id = ? AND step = ? AND trust = ?

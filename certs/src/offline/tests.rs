@@ -6,7 +6,7 @@ use rcgen::{
 };
 
 use super::*;
-use crate::authority::{cross_certificate, intermediate, root};
+use crate::authority::{cross_certificate, intermediate, root, root as root_of_ours};
 use crate::scene::now;
 
 const DOMAIN: &str = "acme.internal";
@@ -84,8 +84,10 @@ fn an_issuer_that_could_make_issuers_is_refused() {
             let refused = refusal(&root, kind, |wanted| wanted.is_ca = IsCa::Ca(constraints));
             assert!(refused.contains("path length"), "{refused}");
         }
-        let refused = refusal(&root, kind, |wanted| wanted.key_usages = vec![KeyUsagePurpose::CrlSign]);
-        assert!(refused.contains("keyCertSign"), "{refused}");
+        for usages in [vec![KeyUsagePurpose::CrlSign], vec![KeyUsagePurpose::KeyCertSign], vec![]] {
+            let refused = refusal(&root, kind, |wanted| wanted.key_usages = usages);
+            assert!(refused.contains("keyCertSign"), "{refused}");
+        }
     }
 }
 
@@ -96,6 +98,41 @@ fn an_issuer_of_hubs_that_could_not_serve_is_refused() {
         wanted.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     });
     assert!(refused.contains("a leaf of it is not believed"), "{refused}");
+    let refused = refusal(&root, IssuerKind::Hub, |wanted| {
+        wanted.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    });
+    assert!(refused.contains("lacks clientAuth"), "{refused}");
+}
+
+#[test]
+fn the_key_of_a_root_from_outside_may_be_rsa() {
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
+    let mut wanted = CertificateParams::default();
+    wanted.distinguished_name.push(rcgen::DnType::OrganizationName, "Acme Corp");
+    wanted.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
+    wanted.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    let root = wanted.self_signed(&pair).unwrap().der().clone();
+    check_root(&root, now()).unwrap();
+    let signer = rcgen::Issuer::from_ca_cert_der(&root, &pair).unwrap();
+    for kind in IssuerKind::ALL {
+        let key = SecretKey::generate().unwrap();
+        let mut wanted = issuer_params(kind, DOMAIN).unwrap();
+        (wanted.not_before, wanted.not_after) =
+            authority::span(now(), std::time::Duration::from_hours(48)).unwrap();
+        let made = key.signing(|pair| Ok(wanted.signed_by(pair, &signer).unwrap().der().clone())).unwrap();
+        check_issuer(&Authority::new(made, key).unwrap(), kind, DOMAIN, &root, now()).unwrap();
+    }
+    let former = root_of_ours(DOMAIN, now()).unwrap();
+    cross_certificate(&former, &root, now()).unwrap();
+}
+
+#[test]
+fn a_request_with_the_key_of_another_is_told_from_its_own() {
+    let [one, other] = IssuerKind::ALL.map(|kind| issuer_request(kind, DOMAIN).unwrap());
+    check_request(&one.csr, &one.key).unwrap();
+    assert!(matches!(check_request(&one.csr, &other.key), Err(CertError::KeyMismatch)));
+    assert_ne!(request_fingerprint(&one.csr).unwrap(), request_fingerprint(&other.csr).unwrap());
+    assert_eq!(requested_kind(&one.csr), Ok(IssuerKind::Hub));
 }
 
 #[test]
@@ -167,11 +204,19 @@ fn what_was_signed_is_told_apart_by_its_keys_in_any_order() {
     check_cross(&cross, former.certificate(), &sorted.hub, now()).unwrap();
     let other = root(DOMAIN, now()).unwrap();
     assert!(check_cross(&cross, other.certificate(), &sorted.hub, now()).is_err());
+    let late = identity::not_after(&cross).unwrap();
+    assert!(check_cross(&cross, former.certificate(), &sorted.hub, late).is_err());
     let refused =
         |given: &[CertificateDer<'static>]| sort_signed(given, &hub.key, &spoke.key).unwrap_err().to_string();
     assert!(refused(&all[..3]).contains("issuer of hubs"));
     assert!(refused(&[of_hub.clone()]).contains("issuer of spokes"));
     assert!(refused(&[of_hub.clone(), of_spoke.clone(), signed(&hub)]).contains("two certificates"));
+    let plain = {
+        let wanted = CertificateParams::default();
+        let made = hub.key.signing(|pair| next.issue(wanted, pair, now(), ISSUER_LIFETIME)).unwrap();
+        [made, of_spoke.clone()]
+    };
+    assert!(refused(&plain).contains("CA:TRUE"), "what a tool signs that was told nothing");
     let roots = [next.certificate().clone(), other.certificate().clone()];
     assert!(
         refused(&[&[of_hub.clone(), of_spoke.clone()], &roots[..]].concat()).contains("more than one root")

@@ -1,12 +1,12 @@
 //! `groups`: how consumer groups stand, their settings, pauses and removal.
 
-use std::io::{self, BufRead, IsTerminal, Write};
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use proto::group::{GroupPart, GroupStatus, MembersFate, SettingsChange};
 use proto::{Domain, GroupName, Order, ParkPolicy, Pid};
 
+use crate::ask::confirmed;
 use crate::connect::operate;
 use crate::failure::{Failure, Outcome};
 use crate::output::Output;
@@ -140,7 +140,8 @@ fn show(statuses: &[GroupStatus], output: &mut Output) -> Outcome {
 
 async fn remove(args: RemoveArgs, place: &Place, output: &mut Output) -> Outcome {
     let RemoveArgs { group, domain, yes, force } = args;
-    if !yes && !confirmed(&group, domain.as_ref())? {
+    let instead = "nobody can be asked whether the group is to be removed; say --yes if it is";
+    if !yes && !confirmed(&question(&group, domain.as_ref()), instead)? {
         return Err(Failure::failed("nothing was removed"));
     }
     let members = if force { MembersFate::SentAway } else { MembersFate::Respected };
@@ -148,33 +149,10 @@ async fn remove(args: RemoveArgs, place: &Place, output: &mut Output) -> Outcome
     removed.into_iter().try_for_each(|status| output.show(&Removed::from(status.report)))
 }
 
-/// Asks whoever is at the terminal.
-fn confirmed(group: &GroupName, domain: Option<&Domain>) -> Outcome<bool> {
-    let (mut input, mut output) = (io::stdin().lock(), io::stderr());
-    if !input.is_terminal() || !output.is_terminal() {
-        return Err(Failure::usage(
-            "nobody can be asked whether the group is to be removed; say --yes if it is",
-        ));
-    }
-    asked(group, domain, &mut input, &mut output).map_err(|error| Failure::failed(&error))
-}
-
-/// Asks whether the group is to be removed. Only a plain yes is one.
-fn asked(
-    group: &GroupName,
-    domain: Option<&Domain>,
-    input: &mut impl BufRead,
-    output: &mut impl Write,
-) -> io::Result<bool> {
+/// What is asked before a group is removed.
+fn question(group: &GroupName, domain: Option<&Domain>) -> String {
     let of = domain.map(|domain| format!(" of {domain}")).unwrap_or_default();
-    let question = format!(
-        "Remove group {group}{of}? How far it is and what became of each event in it is lost. [y/N] "
-    );
-    output.write_all(question.as_bytes())?;
-    output.flush()?;
-    let mut answer = String::new();
-    input.read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    format!("Remove group {group}{of}? How far it is and what became of each event in it is lost.")
 }
 
 impl SetArgs {
@@ -258,24 +236,10 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_removed_on_a_plain_yes_only_and_the_question_says_what_is_lost() {
+    fn before_a_group_is_removed_it_is_said_what_is_lost() {
         let (audit, order) = (GroupName::parse("audit").unwrap(), Domain::parse("order").unwrap());
-        for (answer, is_yes) in [
-            ("y\n", true),
-            ("Y\n", true),
-            (" yes \n", true),
-            ("\n", false),
-            ("", false),
-            ("n\n", false),
-            ("yes please\n", false),
-            ("no\ny\n", false),
-        ] {
-            let mut said = Vec::new();
-            let found = asked(&audit, Some(&order), &mut answer.as_bytes(), &mut said).unwrap();
-            assert_eq!(found, is_yes, "{answer:?}");
-            let said = String::from_utf8(said).unwrap();
-            assert!(said.contains("group audit of order") && said.contains("is lost"), "{said}");
-        }
+        let question = question(&audit, Some(&order));
+        assert!(question.contains("group audit of order") && question.contains("is lost"), "{question}");
     }
 
     #[test]

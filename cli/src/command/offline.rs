@@ -5,12 +5,13 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use certs::{Authority, pem};
+use certs::{Authority, CertError, IssuerKind, pem};
 use clap::{ArgGroup, Args, ValueEnum};
 use db::Database;
 use hub::{
     Clock, ForgetRootKey, RootCopy, Typed, forget_root_key as forget, passphrase_of, write_secret_file,
 };
+use proto::Timestamp;
 use proto::admin::AdminReply;
 use proto::certs::{CertsReply, CertsRequest};
 use proto::rotation::{Rotation, RotationKind};
@@ -18,9 +19,11 @@ use serde::Serialize;
 
 use super::certs::ask;
 use super::keyring::{PassphraseArgs, agent};
+use super::rotation::under_way;
+use crate::ask::confirmed;
 use crate::connect::unexpected;
 use crate::failure::{Failure, Outcome};
-use crate::output::{Output, Shown, note};
+use crate::output::{Output, Shown};
 use crate::place::Place;
 
 /// Largest file of requests or certificates that is read, in bytes.
@@ -64,6 +67,9 @@ pub(crate) struct SignArgs {
     /// The file to write the certificates to, which must not be there yet
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Do not ask whether these are the requests that the hub has given out
+    #[arg(long)]
+    yes: bool,
 }
 
 /// What was signed.
@@ -80,7 +86,7 @@ pub(crate) struct ImportArgs {
 pub(crate) struct ForgetRootKeyArgs {
     #[command(flatten)]
     now: PassphraseArgs,
-    /// Write the root and its key, encrypted, to this file, which must not be there yet
+    /// Write the root and its key, encrypted, to this file; one that is there has to be such a copy
     #[arg(long, value_name = "FILE")]
     copy_to: Option<PathBuf>,
     /// The file with the passphrase of the copy [default: asked for on the terminal, twice]
@@ -91,18 +97,58 @@ pub(crate) struct ForgetRootKeyArgs {
     no_copy: bool,
 }
 
+/// A request as whoever signs it compares it.
+#[derive(Debug, Serialize)]
+struct Request {
+    issues_for: &'static str,
+    /// SHA-256 of the public key.
+    key_sha256: String,
+}
+
+impl Request {
+    fn of(csr: &[u8]) -> Result<Self, CertError> {
+        let issues_for = match certs::requested_kind(csr)? {
+            IssuerKind::Hub => "hubs",
+            IssuerKind::Spoke => "spokes",
+        };
+        let fingerprint = certs::request_fingerprint(csr)?;
+        let key_sha256 = fingerprint.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+        Ok(Self { issues_for, key_sha256 })
+    }
+
+    fn line(&self) -> String {
+        format!("\n  issuer of {:<6} key SHA-256 {}", self.issues_for, self.key_sha256)
+    }
+}
+
+/// Both requests, one of each kind and no more.
+fn both(requests: &[Vec<u8>]) -> Outcome<Vec<Request>> {
+    let told: Result<Vec<_>, _> = requests.iter().map(|csr| Request::of(csr)).collect();
+    let told = told.map_err(Failure::failed)?;
+    let kinds: Vec<_> = told.iter().map(|request| request.issues_for).collect();
+    match kinds.as_slice() {
+        ["hubs", "spokes"] | ["spokes", "hubs"] => Ok(told),
+        _ => Err(Failure::failed(format_args!(
+            "there have to be two requests, one for the issuer of hubs and one for that of spokes; these are for {}",
+            kinds.join(", ")
+        ))),
+    }
+}
+
 /// Requests that were written.
 #[derive(Debug, Serialize)]
 struct Exported {
     rotation: Rotation,
     file: PathBuf,
+    requests: Vec<Request>,
 }
 
 impl Shown for Exported {
     fn for_people(&self) -> String {
+        let requests: String = self.requests.iter().map(Request::line).collect();
         format!(
             "the requests of replacement {} are in {}; sign them where the root's key is (eventflow certs sign), \
-             and give the result to eventflow certs import",
+             and give the result to eventflow certs import{requests}",
             self.rotation.id,
             self.file.display()
         )
@@ -121,9 +167,11 @@ pub(crate) async fn export_csr(args: &ExportCsrArgs, place: &Place, output: &mut
     match ask(place, CertsRequest::Requests { kind }).await? {
         CertsReply::Requests { rotation, requests } => {
             let text = pem::request_text(requests.iter().map(Vec::as_slice));
+            let requests = both(&requests)?;
             write_new(&args.file, text.as_bytes())?;
-            output.show(&Exported { rotation, file: args.file.clone() })
+            output.show(&Exported { rotation, file: args.file.clone(), requests })
         }
+        CertsReply::Rotating { rotation, .. } => Err(under_way(&rotation)),
         other => Err(unexpected(&AdminReply::Certs(other))),
     }
 }
@@ -136,6 +184,14 @@ pub(crate) fn sign(args: &SignArgs, output: &mut Output) -> Outcome {
     })?;
     if args.out.exists() {
         return Err(there_already(&args.out));
+    }
+    let told = both(&requests)?;
+    let lines: String = told.iter().map(Request::line).collect();
+    let question = format!("To be signed:{lines}\nAre these what `certs export-csr` showed?");
+    let instead =
+        "nobody can be asked whether these are the hub's requests; say --yes if you have compared them";
+    if !args.yes && !confirmed(&question, instead)? {
+        return Err(Failure::failed("nothing was signed"));
     }
     let now = Clock::system().now();
     let root =
@@ -168,12 +224,33 @@ pub(crate) fn sign(args: &SignArgs, output: &mut Output) -> Outcome {
         }
         write_secret_file(file, text.as_bytes()).map_err(|error| not_written(file, &error))?;
     }
-    write_new(&args.out, pem::text(None, &certificates).as_bytes())?;
-    output.say(&format!(
-        "{} certificates are in {}; give them to eventflow certs import",
-        certificates.len(),
-        args.out.display()
-    ))
+    if let Err(failure) = write_new(&args.out, pem::text(None, &certificates).as_bytes()) {
+        if let Some((_, file, _)) = &new_root {
+            // Nothing hangs from it yet, and it is made again with the next try.
+            let _ = std::fs::remove_file(file);
+        }
+        return Err(failure);
+    }
+    output.show(&SignedNow { certificates: certificates.len(), file: args.out.clone(), requests: told })
+}
+
+/// What was signed.
+#[derive(Debug, Serialize)]
+struct SignedNow {
+    certificates: usize,
+    file: PathBuf,
+    requests: Vec<Request>,
+}
+
+impl Shown for SignedNow {
+    fn for_people(&self) -> String {
+        let requests: String = self.requests.iter().map(Request::line).collect();
+        let file = self.file.display();
+        format!(
+            "{} certificates are in {file}; give them to eventflow certs import{requests}",
+            self.certificates
+        )
+    }
 }
 
 /// What was imported.
@@ -181,15 +258,18 @@ pub(crate) fn sign(args: &SignArgs, output: &mut Output) -> Outcome {
 struct Imported {
     rotation: u64,
     stored: Vec<String>,
+    advice: Vec<String>,
 }
 
 impl Shown for Imported {
     fn for_people(&self) -> String {
-        format!(
+        let mut text = format!(
             "replacement {} is prepared with {}, and goes on by itself; see eventflow certs status",
             self.rotation,
             self.stored.join(", ")
-        )
+        );
+        self.advice.iter().for_each(|advice| text.push_str(&format!("\n{advice}")));
+        text
     }
 }
 
@@ -202,20 +282,53 @@ pub(crate) async fn import(args: &ImportArgs, place: &Place, output: &mut Output
     let certificates = certificates.iter().map(|der| der.to_vec()).collect();
     match ask(place, CertsRequest::Import { certificates }).await? {
         CertsReply::Imported { rotation, stored, advice } => {
-            output.show(&Imported { rotation, stored })?;
-            advice.iter().for_each(|advice| note(format_args!("{advice}")));
-            Ok(())
+            output.show(&Imported { rotation, stored, advice })
         }
         other => Err(unexpected(&AdminReply::Certs(other))),
+    }
+}
+
+/// A replacement that has ended before anything was changed by it.
+#[derive(Debug, Serialize)]
+struct Withdrawn {
+    rotation: u64,
+}
+
+impl Shown for Withdrawn {
+    fn for_people(&self) -> String {
+        format!("replacement {} is withdrawn; nothing was changed by it", self.rotation)
+    }
+}
+
+/// A root's key that is not in the database any more.
+#[derive(Debug, Serialize)]
+struct Forgotten {
+    root: String,
+    ends: Timestamp,
+    copy: Option<PathBuf>,
+}
+
+impl Shown for Forgotten {
+    fn for_people(&self) -> String {
+        let fate = match &self.copy {
+            Some(file) => {
+                let file = file.display();
+                format!("it is in {file}: keep that file and its passphrase apart, and off this machine")
+            }
+            None => "there is no copy: replace the root before it is needed".to_owned(),
+        };
+        format!(
+            "the key of {} is not in the database any more; {fate}. The root ends at {}. Backups, replicas and logs \
+             of the database from before hold the key still, sealed.",
+            self.root, self.ends
+        )
     }
 }
 
 /// Ends a replacement that waits to be signed.
 pub(crate) async fn withdraw(place: &Place, output: &mut Output) -> Outcome {
     match ask(place, CertsRequest::Withdraw).await? {
-        CertsReply::Withdrawn { rotation } => {
-            output.say(&format!("replacement {rotation} is withdrawn; nothing was changed by it"))
-        }
+        CertsReply::Withdrawn { rotation } => output.show(&Withdrawn { rotation }),
         other => Err(unexpected(&AdminReply::Certs(other))),
     }
 }
@@ -223,7 +336,6 @@ pub(crate) async fn withdraw(place: &Place, output: &mut Output) -> Outcome {
 /// Takes the root's key out of the database.
 pub(crate) async fn forget_root_key(args: ForgetRootKeyArgs, place: &Place, output: &mut Output) -> Outcome {
     let copy = match args.copy_to {
-        Some(file) if file.exists() => return Err(there_already(&file)),
         Some(file) => {
             let passphrase = passphrase_of("the copy", args.copy_passphrase_file.as_deref(), Typed::Twice);
             Some(RootCopy { file, passphrase: passphrase.map_err(Failure::configuration)? })
@@ -237,18 +349,7 @@ pub(crate) async fn forget_root_key(args: ForgetRootKeyArgs, place: &Place, outp
     let forgotten = forget(&database, ForgetRootKey { data: &data, from, copy, agent: &agent }).await;
     database.close().await;
     let forgotten = forgotten.map_err(|error| Failure::with_code(error.exit_code(), error))?;
-    let fate = match kept {
-        Some(file) => format!(
-            "it is in {}: keep that file and its passphrase apart, and off this machine",
-            file.display()
-        ),
-        None => "there is no copy: replace the root before it is needed".to_owned(),
-    };
-    output.say(&format!(
-        "the key of {} is not in the database any more; {fate}. The root ends at {}. Older backups of the \
-         database hold the key still, sealed.",
-        forgotten.id, forgotten.ends
-    ))
+    output.show(&Forgotten { root: forgotten.id, ends: forgotten.ends, copy: kept })
 }
 
 fn root_of(file: &Path, passphrase_file: Option<&Path>) -> Outcome<Authority> {

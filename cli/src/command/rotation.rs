@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use proto::admin::AdminReply;
 use proto::certs::{CertsReply, CertsRequest};
-use proto::rotation::{Begun, Pace, RotationKind};
+use proto::rotation::{Begun, Pace, Rotation, RotationKind, RotationStep, WaitsFor};
 
 use super::certs::ask;
 use crate::connect::unexpected;
@@ -49,15 +49,36 @@ pub(crate) async fn rotate(args: &RotateArgs, place: &Place, output: &mut Output
         Begun::UnderWay if rotation.kind == kind => note(format_args!(
             "this replacement was under way already; eventflow certs status shows what it waits for"
         )),
-        Begun::UnderWay => {
-            return Err(Failure::try_again(format_args!(
-                "a replacement of kind {} is under way and there is one at a time; see eventflow certs status, \
-                 and ask again when it is over",
-                rotation.kind.as_str()
-            )));
-        }
+        Begun::UnderWay => return Err(under_way(&rotation)),
+    }
+    if rotation.step == RotationStep::Begun {
+        tell_what_a_person_has_to_do(place).await?;
     }
     Ok(())
+}
+
+/// Another replacement is under way than the one that was asked for.
+pub(super) fn under_way(rotation: &Rotation) -> Failure {
+    Failure::try_again(format_args!(
+        "a replacement of kind {} is under way and there is one at a time; see eventflow certs status, and ask \
+         again when it is over",
+        rotation.kind.as_str()
+    ))
+}
+
+/// A replacement may wait for somebody who does not look at `certs status`.
+async fn tell_what_a_person_has_to_do(place: &Place) -> Outcome {
+    match ask(place, CertsRequest::Status).await? {
+        CertsReply::Status(status) => {
+            for wait in &status.waits_for {
+                if let WaitsFor::Operator { advice } = wait {
+                    note(format_args!("it waits for you: {advice}"));
+                }
+            }
+            Ok(())
+        }
+        other => Err(unexpected(&AdminReply::Certs(other))),
+    }
 }
 
 /// Shows authorities, the replacement under way and what it waits for.

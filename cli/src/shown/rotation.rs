@@ -4,8 +4,7 @@ use std::fmt::Write as _;
 
 use proto::Timestamp;
 use proto::rotation::{
-    AuthorityState, AuthorityStatus, CertsStatus, KeyPlace, Pace, Rotation, RotationKind, RotationStep,
-    WaitsFor,
+    AuthorityState, AuthorityStatus, CertsStatus, KeyPlace, Pace, Rotation, RotationStep, WaitsFor,
 };
 
 use crate::output::Shown;
@@ -26,7 +25,7 @@ impl Shown for Rotation {
             (RotationStep::Archived, self.archived),
         ];
         // It went from its begin to its end, and nothing was changed by it.
-        if let (None, Some(at)) = (self.prepared, self.archived.filter(|_| self.kind != RotationKind::Leaf)) {
+        if let (None, Some(at)) = (self.prepared, self.archived) {
             let _ = write!(text, "\n  begun      {}\n  withdrawn  {at}", self.begun);
             return text;
         }
@@ -42,7 +41,7 @@ impl Shown for Rotation {
 impl Shown for CertsStatus {
     fn for_people(&self) -> String {
         let mut text = String::new();
-        for AuthorityStatus { id, state, key, ends } in &self.authorities {
+        for AuthorityStatus { id, state, key, ends, fingerprint } in &self.authorities {
             let state = match state {
                 AuthorityState::Next => "comes next",
                 AuthorityState::InUse => "in use",
@@ -52,7 +51,7 @@ impl Shown for CertsStatus {
                 KeyPlace::Here => "",
                 KeyPlace::Elsewhere => ", its key is not here",
             };
-            let _ = writeln!(text, "{id:<16} {state}, ends {ends}{key}");
+            let _ = writeln!(text, "{id:<16} {state}, ends {ends}, SHA-256 {}{key}", start_of(fingerprint));
         }
         let _ = writeln!(text, "{:<16} ends {}", "this hub's leaf", self.leaf_ends);
         for hub in &self.hubs {
@@ -74,6 +73,11 @@ impl Shown for CertsStatus {
         }
         text
     }
+}
+
+/// Enough of a fingerprint to tell authorities apart; `--json` shows the whole.
+fn start_of(fingerprint: &[u8; 32]) -> String {
+    fingerprint.iter().take(8).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 fn waits_for(wait: &WaitsFor, status: &CertsStatus) -> String {

@@ -18,7 +18,10 @@ const FIND_POSITION: Statement = Statement::same(include_str!("../../../sql/even
 const LIST_VERSIONS: Statement = Statement::same(include_str!("../../../sql/event/list_versions.sql"));
 static OF_POSITIONS: Template = Template::same(&[include_str!("../../../sql/event_parked/of_positions.sql")]);
 const UNPARK: Statement = Statement::same(include_str!("../../../sql/consumer_slot/unpark.sql"));
-static FIND_EMPTIED: Template = Template::same(&[include_str!("../../../sql/event/find_emptied.sql")]);
+static LOCK: Template = Template::each(
+    &[include_str!("../../../sql/sqlite/event/lock.sql")],
+    include_str!("../../../sql/mysql/event/lock.sql"),
+);
 static DELETE_PARKED: Template =
     Template::same(&[include_str!("../../../sql/event_parked/delete_positions.sql")]);
 static EMPTY: Template = Template::same(&[include_str!("../../../sql/event/empty.sql")]);
@@ -190,20 +193,31 @@ impl Session {
 }
 
 impl Session {
-    /// What was parked of events that somebody had emptied before is not parked after all: the same as if
-    /// they had been emptied now.
-    pub(crate) async fn unpark_emptied(&mut self, positions: &[[Value<'static>; 1]]) -> Result<(), Error> {
+    /// Of these events, those that somebody has emptied. The others are not emptied before this transaction
+    /// is over.
+    pub(crate) async fn emptied(
+        &mut self,
+        positions: &[[Value<'static>; 1]],
+    ) -> Result<Vec<[Value<'static>; 1]>, Error> {
         let mut emptied = Vec::new();
         for part in positions.chunks(TEMPLATE_ROWS_MAX) {
-            let (statement, size) = FIND_EMPTIED.for_at_least(part.len());
+            let (statement, size) = LOCK.for_at_least(part.len());
             let mut values = part.as_flattened().to_vec();
             values.resize(size, Value::Null);
             for row in self.rows(&statement, &values).await? {
-                emptied.push([Value::number(row.position(0)?.0)]);
+                if row.integer_or_null(1)?.is_some() {
+                    emptied.push([Value::number(row.position(0)?.0)]);
+                }
             }
         }
-        self.count_out_parked(&emptied).await?;
-        self.execute_rows(&DELETE_PARKED, &[], &emptied, &[]).await.map(drop)
+        Ok(emptied)
+    }
+
+    /// What was parked of events that had been emptied before is not parked after all: the same as if they
+    /// were emptied now.
+    pub(crate) async fn unpark_emptied(&mut self, emptied: &[[Value<'static>; 1]]) -> Result<(), Error> {
+        self.count_out_parked(emptied).await?;
+        self.execute_rows(&DELETE_PARKED, &[], emptied, &[]).await.map(drop)
     }
 
     /// Events that are about to be emptied do not count as parked any more in any group.

@@ -122,13 +122,14 @@ impl Session {
         let Aside { replayed, blocking, pids, outs: _ } = &settlements.aside;
         let group = Value::Integer(i64::from(settlements.group.0));
         let blocking: HashSet<_> = blocking.iter().collect();
-        let parked: Vec<_> =
-            settlements.runs.iter().filter_map(|run| parked_row(settlements.group, run, &blocking)).collect();
-        self.execute_rows(&REPLACE_PARKED, &[], &parked, &[]).await?;
         // The hub may have given an event up before it heard that somebody had deleted it.
         let given_up = settlements.runs.iter().filter(|run| matches!(run.outcome, Outcome::Parked { .. }));
         let given_up: Vec<_> = given_up.map(|run| [Value::number(run.first.0)]).collect();
-        self.unpark_emptied(&given_up).await?;
+        let emptied = self.emptied(&given_up).await?;
+        let parked: Vec<_> =
+            settlements.runs.iter().filter_map(|run| parked_row(settlements.group, run, &blocking)).collect();
+        self.execute_rows(&REPLACE_PARKED, &[], &parked, &[]).await?;
+        self.unpark_emptied(&emptied).await?;
         let pids: Vec<_> = pids.iter().map(|pid| [group, Value::Text(pid.as_str())]).collect();
         self.execute_rows(&REPLACE_PARKED_PIDS, &[], &pids, &[]).await?;
         let replayed: Vec<_> = replayed.iter().map(|position| [Value::number(position.0)]).collect();

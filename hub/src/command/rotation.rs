@@ -8,6 +8,7 @@ use proto::rotation::{Begun, Pace, RotationKind};
 use tracing::{info, warn};
 
 use super::{Caller, Commands};
+use crate::rotation::{Asked, Taken};
 
 impl Commands {
     /// Begins a replacement, or says which one is under way.
@@ -35,9 +36,13 @@ impl Commands {
 
     /// What a root elsewhere is to sign.
     pub(super) async fn requests(&self, caller: &Caller, kind: RotationKind) -> Result<CertsReply, Refusal> {
-        let (rotation, requests) = self.rotations.request(kind, &caller.label).await?;
-        info!(kind = kind.as_str(), rotation = rotation.id, by = %caller.label, "requests for issuers were given out");
-        Ok(CertsReply::Requests { rotation, requests })
+        Ok(match self.rotations.request(kind, &caller.label).await? {
+            Asked::Requests { rotation, requests } => {
+                info!(rotation = rotation.id, by = %caller.label, "requests for issuers were given out");
+                CertsReply::Requests { rotation, requests }
+            }
+            Asked::UnderWay(rotation) => CertsReply::Rotating { begun: Begun::UnderWay, rotation },
+        })
     }
 
     /// Takes what a root elsewhere has signed.
@@ -46,10 +51,16 @@ impl Commands {
         caller: &Caller,
         certificates: Vec<Vec<u8>>,
     ) -> Result<CertsReply, Refusal> {
-        let (rotation, imported) = self.rotations.import(certificates, &caller.label).await?;
-        let stored: Vec<_> = imported.rows.into_iter().map(|row| row.id).collect();
-        info!(rotation, by = %caller.label, stored = stored.join(" "), "what was signed elsewhere is prepared");
-        Ok(CertsReply::Imported { rotation, stored, advice: imported.advice })
+        match self.rotations.import(certificates, &caller.label).await {
+            Ok(Taken { rotation, stored, advice }) => {
+                info!(rotation, by = %caller.label, stored = stored.join(" "), "what was signed elsewhere is prepared");
+                Ok(CertsReply::Imported { rotation, stored, advice })
+            }
+            Err(refusal) => {
+                warn!(by = %caller.label, %refusal, "what was signed elsewhere was not taken");
+                Err(refusal)
+            }
+        }
     }
 
     /// Ends a replacement of which nothing was prepared yet.

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::error::IdentityError;
-use super::standing::AuthorityId;
+use super::standing::{AuthorityId, AuthorityKind};
 use certs::seal::{Dek, Sealed};
 use certs::{Authority, CertificateDer, IssuerRequest, SecretKey};
-use db::{CertificateRow, SealedKey};
+use db::{AuthorityMark, CertificateRow, SealedKey};
 use proto::Timestamp;
 
 /// The word in the columns `role` and `issuer` of what waits to be signed elsewhere.
@@ -66,7 +66,7 @@ pub(super) fn request_row(
         service: String::new(),
         fingerprint: certs::fingerprint(&request.csr),
         cert: request.csr.clone(),
-        key: Some(sealed(id, &request.key, dek)?),
+        key: Some(sealed(&request_name(id, &request.csr), &request.key, dek)?),
         issuer: REQUEST.to_owned(),
         not_before: now,
         not_after: now.plus(REQUEST_KEPT),
@@ -76,17 +76,54 @@ pub(super) fn request_row(
     })
 }
 
+/// What the key of a request is sealed for: this very request, because ids of requests come again.
+fn request_name(id: &str, csr: &[u8]) -> String {
+    let fingerprint = certs::fingerprint(csr);
+    fingerprint.iter().fold(format!("{id}/"), |name, byte| format!("{name}{byte:02x}"))
+}
+
+/// The key of a request, opened, which is the one that the request is for.
+pub(super) fn requested(row: &CertificateRow, dek: &Dek) -> Result<SecretKey, IdentityError> {
+    let key = key(row, &request_name(&row.id, &row.cert), dek)?;
+    certs::check_request(&row.cert, &key).map_err(|error| bad(row, error.to_string()))?;
+    Ok(key)
+}
+
+/// What a root is known by whose key is elsewhere: its fingerprint, sealed for its id.
+pub(super) fn mark(id: &str, fingerprint: &[u8; 32], dek: &Dek) -> Result<AuthorityMark, IdentityError> {
+    let sealed = dek.seal(&mark_name(id), 0, fingerprint)?;
+    let sealed = SealedKey { dek_id: dek.id().to_owned(), nonce: sealed.nonce, sealed: sealed.bytes };
+    Ok(AuthorityMark { id: id.to_owned(), sealed })
+}
+
+fn mark_name(id: &str) -> String {
+    format!("mark/{id}")
+}
+
 fn sealed(id: &str, key: &SecretKey, dek: &Dek) -> Result<SealedKey, IdentityError> {
     let sealed = dek.seal(id, 0, key.as_pkcs8())?;
     Ok(SealedKey { dek_id: dek.id().to_owned(), nonce: sealed.nonce, sealed: sealed.bytes })
 }
 
-/// Whether a row is what was once stored, its key included if that is here.
-pub(super) fn check(row: &CertificateRow, dek: &Dek) -> Result<(), IdentityError> {
+/// Whether a row is what was once stored, its key included if that is here. A root whose key is not has to
+/// have its mark. A cross-certificate needs none: peers believe it by the root that has signed it.
+pub(super) fn check(row: &CertificateRow, marks: &[AuthorityMark], dek: &Dek) -> Result<(), IdentityError> {
     if row.key.is_some() {
         return authority(row, dek).map(drop);
     }
-    same_certificate(row)
+    same_certificate(row)?;
+    if row.role == AuthorityKind::Cross.role() {
+        return Ok(());
+    }
+    let mark = marks.iter().find(|mark| mark.id == row.id);
+    let unknown = "its key is not here, and no mark says that it was taken out or imported";
+    let mark = mark.ok_or_else(|| bad(row, unknown.to_owned()))?;
+    let sealed = Sealed { nonce: mark.sealed.nonce.clone(), bytes: mark.sealed.sealed.clone() };
+    let marked = dek.open(&mark_name(&row.id), 0, &sealed).map_err(|error| bad(row, error.to_string()))?;
+    if *marked == row.fingerprint {
+        return Ok(());
+    }
+    Err(bad(row, "its mark is another certificate's".to_owned()))
 }
 
 fn same_certificate(row: &CertificateRow) -> Result<(), IdentityError> {
@@ -99,12 +136,12 @@ fn same_certificate(row: &CertificateRow) -> Result<(), IdentityError> {
 
 /// The authority of a stored row, its key opened.
 pub(super) fn authority(row: &CertificateRow, dek: &Dek) -> Result<Authority, IdentityError> {
-    let key = key(row, dek)?;
+    let key = key(row, &row.id, dek)?;
     Authority::new(CertificateDer::from(row.cert.clone()), key).map_err(|error| bad(row, error.to_string()))
 }
 
-/// The key of a stored row, opened.
-pub(super) fn key(row: &CertificateRow, dek: &Dek) -> Result<SecretKey, IdentityError> {
+/// The key of a stored row, opened as the one that was sealed for `name`.
+fn key(row: &CertificateRow, name: &str, dek: &Dek) -> Result<SecretKey, IdentityError> {
     same_certificate(row)?;
     let key = row.key.as_ref().ok_or_else(|| bad(row, "its key is missing".to_owned()))?;
     if key.dek_id != dek.id() {
@@ -112,7 +149,7 @@ pub(super) fn key(row: &CertificateRow, dek: &Dek) -> Result<SecretKey, Identity
         return Err(bad(row, reason));
     }
     let sealed = Sealed { nonce: key.nonce.clone(), bytes: key.sealed.clone() };
-    let opened = dek.open(&row.id, row.version, &sealed).map_err(|error| bad(row, error.to_string()))?;
+    let opened = dek.open(name, row.version, &sealed).map_err(|error| bad(row, error.to_string()))?;
     SecretKey::from_pkcs8(opened).map_err(|error| bad(row, error.to_string()))
 }
 

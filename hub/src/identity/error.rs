@@ -3,6 +3,7 @@
 use certs::CertError;
 use certs::seal::SealError;
 use proto::message::Expulsion;
+use proto::rotation::RotationKind;
 use proto::{Refusal, Timestamp};
 
 use crate::enrol::TokenFault;
@@ -74,12 +75,15 @@ pub enum IdentityError {
     },
     /// Something has to be signed with a key that is not in the database.
     #[error(
-        "the key of {id} is not in the database; `eventflow certs export-csr` writes what has to be signed \
-         with it"
+        "the key of {id} is not in the database; `eventflow certs export-csr FILE --for {}` writes what has to \
+         be signed elsewhere",
+        wanted.as_str()
     )]
     KeyElsewhere {
         /// Whose key.
         id: String,
+        /// What was to be replaced.
+        wanted: RotationKind,
     },
     /// The key of the root was to be forgotten while a replacement may need it.
     #[error(
@@ -178,6 +182,9 @@ impl IdentityError {
             Self::TooManyRevoked { .. } => Refusal::Invalid { reason: self.to_string() },
             Self::Taken { .. } => Refusal::Unavailable { reason: self.to_string() },
             Self::NotCounting { .. } => Refusal::Denied { reason: self.to_string() },
+            Self::BadRow { id, .. } if id.starts_with("request/") => {
+                Refusal::Invalid { reason: self.to_string() }
+            }
             Self::KeyElsewhere { .. }
             | Self::KeyNeeded { .. }
             | Self::NotCopied { .. }

@@ -15,6 +15,9 @@ const ROOT_WARNED_BEFORE: Duration = DAY.saturating_mul(365);
 /// So long before its end people are told of an issuer: it should have been replaced by then.
 const ISSUER_WARNED_BEFORE: Duration = DAY.saturating_mul(29);
 
+/// So long before its end people are told of an issuer whose root's key is elsewhere: only they replace it.
+const ISSUER_ELSEWHERE_WARNED_BEFORE: Duration = DAY.saturating_mul(90);
+
 /// The part of its life at whose start people are told of a hub's leaf: it is renewed at half.
 const LEAF_LAST_PART: u32 = 4;
 
@@ -65,6 +68,8 @@ pub(crate) struct Ends {
     pub(crate) hub_leaf: Timestamp,
     /// How long the leaf lives in all.
     pub(crate) leaf_lifetime: Duration,
+    /// Whether nothing can be signed by the root here.
+    pub(crate) root_key_is_elsewhere: bool,
 }
 
 impl Ends {
@@ -86,6 +91,9 @@ impl Ends {
     pub(crate) fn warnings(&self, now: Timestamp) -> Vec<(Essential, String)> {
         let warned_before = |essential| match essential {
             Essential::Root => ROOT_WARNED_BEFORE,
+            Essential::HubIssuer | Essential::SpokeIssuer if self.root_key_is_elsewhere => {
+                ISSUER_ELSEWHERE_WARNED_BEFORE
+            }
             Essential::HubIssuer | Essential::SpokeIssuer => ISSUER_WARNED_BEFORE,
             Essential::HubLeaf => self.leaf_lifetime / LEAF_LAST_PART,
         };
@@ -127,6 +135,7 @@ mod tests {
             spoke_issuer: at(360),
             hub_leaf: at(3650),
             leaf_lifetime: DAY,
+            root_key_is_elsewhere: false,
         }
     }
 
@@ -147,6 +156,13 @@ mod tests {
         assert_eq!(told(337), [Essential::HubIssuer, Essential::SpokeIssuer]);
         assert!(told(3286).contains(&Essential::Root));
         assert!(!told(3285).contains(&Essential::Root));
+    }
+
+    #[test]
+    fn people_are_told_in_time_of_issuers_that_only_they_replace() {
+        let ends = Ends { root_key_is_elsewhere: true, ..ends() };
+        assert_eq!(ends.warnings(at(270)), []);
+        assert!(matches!(ends.warnings(at(271)).as_slice(), [(Essential::SpokeIssuer, _)]));
     }
 
     #[test]

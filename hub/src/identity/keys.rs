@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use certs::seal::{self, Dek, KdfCost, Keyring, Passphrase, SealError};
 use certs::{Authority, CertificateDer, IssuerKind, IssuerRequest, Role, SecretKey};
-use db::{Audit, CertificateRow, Certificates, EnrolmentRow, KeyringRow, LeafRow, RecordError, Rotations};
+use db::{
+    Audit, AuthorityMark, CertificateRow, Certificates, EnrolmentRow, KeyringRow, LeafRow, RecordError,
+    Rotations,
+};
 use proto::enrol::TokenId;
 use proto::rotation::RotationStep;
 use proto::{HubId, Timestamp};
@@ -102,10 +105,11 @@ impl Vault {
             true => rotations.requests().await.map_err(unavailable("read"))?,
             false => Vec::new(),
         };
+        let marks = rotations.marks().await.map_err(unavailable("read"))?;
         let standing = Standing::of(&known(&rows), open.as_ref().map(|open| &open.rotation))?;
         // A row that was changed is refused now, not on the day that its key is needed.
         for row in rows.iter().filter(|row| row.version == 0) {
-            chain::check(row, &self.dek)?;
+            chain::check(row, &marks, &self.dek)?;
         }
         let der = |id: &AuthorityId| Ok(CertificateDer::from(active(&rows, *id)?.cert.clone()));
         Ok(Authorities {
@@ -142,9 +146,14 @@ impl Vault {
         chain::request_row(id, request, &self.dek, now)
     }
 
-    /// The key of a request.
+    /// The key of a request, which is the one that the request is for.
     pub(super) fn requested(&self, row: &CertificateRow) -> Result<SecretKey, IdentityError> {
-        chain::key(row, &self.dek)
+        chain::requested(row, &self.dek)
+    }
+
+    /// What a root is known by whose key is elsewhere.
+    pub(super) fn mark(&self, row: &CertificateRow) -> Result<AuthorityMark, IdentityError> {
+        chain::mark(&row.id, &row.fingerprint, &self.dek)
     }
 
     /// The row of an authority, its key sealed.

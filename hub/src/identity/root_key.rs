@@ -4,12 +4,14 @@
 //! can ask a hub for the key over the network. The key is deleted only when the copy was read back from
 //! its file and opened.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use certs::Authority;
 use certs::seal::Passphrase;
 use db::{Database, ForgotKey};
 use proto::Timestamp;
+use proto::rotation::RotationKind;
 
 use super::chain;
 use super::error::IdentityError;
@@ -35,7 +37,7 @@ pub struct ForgetRootKey<'a> {
 /// A copy of the root and its key.
 #[derive(Debug)]
 pub struct RootCopy {
-    /// The file, which must not be there yet.
+    /// The file. If it is there already it has to be such a copy, of this root and with this passphrase.
     pub file: PathBuf,
     /// What opens it.
     pub passphrase: Passphrase,
@@ -59,16 +61,20 @@ pub async fn forget_root_key(
     wish: ForgetRootKey<'_>,
 ) -> Result<ForgottenRootKey, HubError> {
     let ForgetRootKey { data, from, copy, agent } = wish;
-    let secret = passphrase::passphrase(&from, data)?;
+    let secret = passphrase::existing(&from, data)?;
     let stored = database.keyrings().openable().await.map_err(unavailable("read"))?;
     let (_, dek) = open_any(stored, &secret).await?;
     let rotations = database.rotations();
     let rows = rotations.authorities().await.map_err(unavailable("read"))?;
+    let open = rotations.open().await.map_err(unavailable("read"))?;
     let id = Standing::of(&known(&rows), None)?.root.to_string();
     let row = rows.iter().find(|row| row.version == 0 && row.id == id);
     let row = row.ok_or(IdentityError::AuthorityMissing { id: AuthorityKind::Root.name() })?;
     if row.key.is_none() {
-        return Err(IdentityError::KeyElsewhere { id }.into());
+        return Err(IdentityError::KeyElsewhere { id, wanted: RotationKind::Intermediate }.into());
+    }
+    if let Some(open) = open {
+        return Err(IdentityError::KeyNeeded { id, rotation: open.rotation.id }.into());
     }
     let root = chain::authority(row, &dek)?;
     let detail = match copy {
@@ -81,7 +87,8 @@ pub async fn forget_root_key(
         }
         None => "its key was deleted, without a copy".to_owned(),
     };
-    let forgot = rotations.forget_root_key(&id, &row.fingerprint, &detail, agent).await;
+    let mark = chain::mark(&id, &row.fingerprint, &dek)?;
+    let forgot = rotations.forget_root_key(&mark, &row.fingerprint, &detail, agent).await;
     match forgot.map_err(unavailable("changed"))? {
         ForgotKey::Done => Ok(ForgottenRootKey { id, ends: row.not_after }),
         ForgotKey::UnderWay(open) => Err(IdentityError::KeyNeeded { id, rotation: open.rotation.id }.into()),
@@ -89,14 +96,32 @@ pub async fn forget_root_key(
     }
 }
 
-/// Writes the copy and opens it again.
+/// Writes the copy and opens it again. One that is there from before will do, if it is of this very root. What
+/// was begun and does not open is removed.
 fn write(root: &Authority, copy: &RootCopy) -> Result<(), String> {
     let text = root.to_protected_pem(&copy.passphrase).map_err(|error| error.to_string())?;
-    write_secret_file(&copy.file, text.as_bytes()).map_err(|error| error.to_string())?;
-    let back = std::fs::read(&copy.file).map_err(|error| error.to_string())?;
-    let back = Authority::from_protected_pem(&back, &copy.passphrase).map_err(|error| error.to_string())?;
+    let written = write_secret_file(&copy.file, text.as_bytes());
+    let was_there = matches!(&written, Err(error) if error.kind() == ErrorKind::AlreadyExists);
+    let read = match written {
+        Err(error) if !was_there => Err(error.to_string()),
+        Ok(()) | Err(_) => read_back(root, copy),
+    };
+    match read {
+        Err(reason) if was_there => Err(format!("there is another file already, and {reason}")),
+        Err(reason) => {
+            // It holds nothing that is not in the database.
+            let _ = std::fs::remove_file(&copy.file);
+            Err(reason)
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+fn read_back(root: &Authority, copy: &RootCopy) -> Result<(), String> {
+    let text = std::fs::read(&copy.file).map_err(|error| error.to_string())?;
+    let back = Authority::from_protected_pem(&text, &copy.passphrase).map_err(|error| error.to_string())?;
     if back.key().as_pkcs8() == root.key().as_pkcs8() && back.certificate() == root.certificate() {
         return Ok(());
     }
-    Err("what was read back is not what was written".to_owned())
+    Err("it holds another root".to_owned())
 }

@@ -71,7 +71,13 @@ impl HubIdentity {
         let replaced = rows.iter().filter(|row| {
             row.version == 0 && AuthorityId::parse(&row.id).is_some_and(|id| former.contains(&id))
         });
-        let first = replaced.map(|row| no_longer(row.not_before, row.not_after)).min();
+        let bridge = AuthorityKind::Cross.of(rotation.generation());
+        let first = if rotation.kind == RotationKind::Root && !former.contains(&bridge) {
+            // Whoever has not kept the new root is locked out by it, so only the end itself is a reason.
+            replaced.map(|row| row.not_after).min()
+        } else {
+            replaced.map(|row| no_longer(row.not_before, row.not_after)).min()
+        };
         first.unwrap_or(rotation.begun)
     }
 
@@ -88,7 +94,7 @@ impl HubIdentity {
         let root = rows.iter().find(|row| row.version == 0 && row.id == id);
         let root = root.ok_or_else(|| IdentityError::AuthorityMissing { id: AuthorityKind::Root.name() })?;
         if root.key.is_none() {
-            return Err(IdentityError::KeyElsewhere { id });
+            return Err(IdentityError::KeyElsewhere { id, wanted: rotation.kind });
         }
         self.vault.opened(root).map(Some)
     }

@@ -47,6 +47,26 @@ impl Keys {
         HubIdentity::of(vault, &hub, self.times, now).await
     }
 
+    /// What somebody does who can write to the database, with these bytes.
+    async fn execute(&self, statement: &'static str, values: &[&[u8]]) {
+        use sqlx::Connection as _;
+        let url = format!("sqlite://{}", self.folder.path().join("test.db").display());
+        let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+        let query = values.iter().fold(sqlx::query(statement), |query, value| query.bind(value.to_vec()));
+        assert!(query.execute(&mut connection).await.unwrap().rows_affected() > 0, "{statement}");
+    }
+
+    /// Leaves the mark of a root that was taken out.
+    async fn mark(&self, mark: &db::AuthorityMark) {
+        let db::AuthorityMark { id, sealed } = mark;
+        self.execute(
+            "INSERT INTO authority_mark (id, dek_id, nonce, sealed, created)
+             VALUES (CAST(? AS TEXT), CAST(? AS TEXT), ?, ?, 0)",
+            &[id.as_bytes(), sealed.dek_id.as_bytes(), &sealed.nonce, &sealed.sealed],
+        )
+        .await;
+    }
+
     fn folder(&self) -> &std::path::Path {
         self.folder.path()
     }

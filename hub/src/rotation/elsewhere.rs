@@ -1,58 +1,91 @@
 //! The part of the desk for roots whose keys are elsewhere: requests go out, what was signed comes in, and
 //! whoever cannot have it signed withdraws.
 
-use db::{RotationRow, StepChanges};
+use db::{Requested, RotationRow, StepChanges};
 use proto::Refusal;
 use proto::rotation::{Rotation, RotationKind, RotationStep};
+use tracing::warn;
 
 use super::{RotationDesk, unavailable};
 use crate::identity::{IdentityError, Imported};
 
+/// What came of a wish for requests.
+pub(crate) enum Asked {
+    /// These are to be signed for this replacement.
+    Requests {
+        rotation: Rotation,
+        /// DER, the one for hubs first.
+        requests: Vec<Vec<u8>>,
+    },
+    /// Another replacement is under way, and there is one at a time.
+    UnderWay(Rotation),
+}
+
+/// What was taken.
+pub(crate) struct Taken {
+    pub(crate) rotation: u64,
+    /// What was stored, by id.
+    pub(crate) stored: Vec<String>,
+    /// What a person should know.
+    pub(crate) advice: Vec<String>,
+}
+
 impl RotationDesk {
     /// Requests for issuers: new ones if a replacement of `kind` begins with this or has begun, else those
     /// that were given out before.
-    pub(crate) async fn request(
-        &self,
-        kind: RotationKind,
-        agent: &str,
-    ) -> Result<(Rotation, Vec<Vec<u8>>), Refusal> {
+    pub(crate) async fn request(&self, kind: RotationKind, agent: &str) -> Result<Asked, Refusal> {
         if kind == RotationKind::Leaf {
             let reason = "leaves hang from issuers, which hubs have; a root signs nothing for them";
             return Err(Refusal::Invalid { reason: reason.to_owned() });
         }
         let rows = self.identity.new_requests(self.clock.now()).map_err(|error| error.to_refusal())?;
-        let (stored, row) = self.rotations().request(kind, &rows, agent).await.map_err(unavailable)?;
-        if stored {
-            self.looked_after().await?;
-            return Ok((row.rotation, rows.into_iter().map(|row| row.cert).collect()));
+        match self.rotations().request(kind, &rows, agent).await.map_err(unavailable)? {
+            Requested::Stored(row) => {
+                self.looked_after().await;
+                let requests = rows.into_iter().map(|row| row.cert).collect();
+                Ok(Asked::Requests { rotation: row.rotation, requests })
+            }
+            Requested::UnderWay(row) => {
+                let waits = row.rotation.kind == kind && row.rotation.step == RotationStep::Begun;
+                let before = self.rotations().requests().await.map_err(unavailable)?;
+                let requests = self.identity.requests(before).map_err(|error| error.to_refusal())?;
+                Ok(match waits && !requests.is_empty() {
+                    true => Asked::Requests { rotation: row.rotation, requests },
+                    false => Asked::UnderWay(row.rotation),
+                })
+            }
         }
-        let waits = row.rotation.kind == kind && row.rotation.step == RotationStep::Begun;
-        let before = self.rotations().requests().await.map_err(unavailable)?;
-        if waits && !before.is_empty() {
-            return Ok((row.rotation, before.into_iter().map(|row| row.cert).collect()));
-        }
-        Err(Refusal::Invalid { reason: under_way(&row) })
     }
 
-    /// Takes what was signed for the requests of the replacement under way: its number, and what was stored.
-    pub(crate) async fn import(
-        &self,
-        certificates: Vec<Vec<u8>>,
-        agent: &str,
-    ) -> Result<(u64, Imported), Refusal> {
-        // Another hub may have given out the requests.
-        self.access.refresh().await?;
+    /// Takes what was signed for the requests of the replacement under way. What was taken before is taken
+    /// again, and nothing is done.
+    pub(crate) async fn import(&self, certificates: Vec<Vec<u8>>, agent: &str) -> Result<Taken, Refusal> {
+        // In this order: what is read here later belongs to this replacement, or its step fails.
         let row = self.rotations().open().await.map_err(unavailable)?;
+        self.access.refresh().await?;
         let row = row.ok_or_else(|| IdentityError::NothingRequested.to_refusal())?;
-        let imported = self.identity.imported(&row.rotation, certificates, self.clock.now());
-        let imported = imported.map_err(|error| error.to_refusal())?;
-        let changes = StepChanges { stored: imported.rows.clone(), ..StepChanges::default() };
+        let before = self.identity.stored(&certificates);
+        let imported = match self.identity.imported(&row.rotation, certificates, self.clock.now()) {
+            Err(IdentityError::NothingRequested) if before.is_some() => {
+                let stored = before.unwrap_or_default();
+                return Ok(Taken { rotation: row.rotation.id, stored, advice: Vec::new() });
+            }
+            imported => imported.map_err(|error| error.to_refusal())?,
+        };
+        let Imported { rows, marks, advice } = imported;
+        let stored: Vec<_> = rows.iter().map(|row| row.id.clone()).collect();
+        let roots = rows.iter().filter(|row| marks.iter().any(|mark| mark.id == row.id));
+        let note = roots.map(|root| format!("{} has the SHA-256 {}", root.id, hex(&root.fingerprint))).next();
+        if let Some(note) = &note {
+            warn!(by = agent, "a root from elsewhere was imported: {note}");
+        }
+        let changes = StepChanges { stored: rows, marks, note, ..StepChanges::default() };
         if !self.rotations().step(&row, RotationStep::Prepared, &changes, agent).await.map_err(unavailable)? {
             let reason = "the replacement was withdrawn or went on meanwhile; see eventflow certs status";
             return Err(Refusal::Unavailable { reason: reason.to_owned() });
         }
-        self.looked_after().await?;
-        Ok((row.rotation.id, imported))
+        self.looked_after().await;
+        Ok(Taken { rotation: row.rotation.id, stored, advice })
     }
 
     /// Ends the replacement under way, if nothing of it was prepared; its number.
@@ -65,23 +98,26 @@ impl RotationDesk {
             let reason = format!("{}; one that is past its begin goes to its end by itself", under_way(&row));
             return Err(Refusal::Invalid { reason });
         }
-        self.looked_after().await?;
+        self.looked_after().await;
         Ok(row.rotation.id)
     }
 
-    /// What has changed counts on this hub at once, and its task looks.
-    async fn looked_after(&self) -> Result<(), Refusal> {
-        self.access.refresh().await?;
+    /// What has changed counts on this hub at once, and its task looks. It is done, even if it cannot be
+    /// read again right now.
+    async fn looked_after(&self) {
+        if let Err(refusal) = self.access.refresh().await {
+            warn!(%refusal, "a replacement has moved on; this hub follows when it can be read");
+        }
         self.wake.notify_one();
-        Ok(())
     }
 }
 
 fn under_way(row: &RotationRow) -> String {
     let Rotation { id, kind, step, .. } = &row.rotation;
-    format!(
-        "replacement {id} of kind {} is under way and there is one at a time: it is {}",
-        kind.as_str(),
-        step.as_str()
-    )
+    let (kind, step) = (kind.as_str(), step.as_str());
+    format!("replacement {id} of kind {kind} is under way and there is one at a time: it is {step}")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }

@@ -85,6 +85,7 @@ fn status() -> CertsStatus {
         state: AuthorityState::InUse,
         key: KeyPlace::Here,
         ends: at(1_000),
+        fingerprint: [7; 32],
     };
     CertsStatus {
         authorities: vec![authority],

@@ -6,8 +6,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Longer than every `host:port`.
 const ADDRESS_BYTES_MAX: usize = 300;
@@ -30,37 +29,39 @@ pub(super) enum Address {
 
 /// Which of several addresses is dialled next. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Turn(Arc<AtomicUsize>);
+pub(super) struct Turn(Arc<Mutex<Dialled>>);
+
+#[derive(Debug, Default)]
+struct Dialled {
+    last: Option<String>,
+    /// Whether the hub there has said Welcome since.
+    welcome: bool,
+}
 
 impl Turn {
-    /// Takes the turn; the next dial takes the one after it, unless this one comes to something.
-    fn take(&self) -> usize {
-        self.0.fetch_add(1, Ordering::Relaxed)
+    /// The one that has let us in, or the one after the last that was dialled.
+    fn take(&self, mut addresses: Vec<String>) -> Option<String> {
+        let mut dialled = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = addresses.iter().position(|address| Some(address) == dialled.last.as_ref());
+        let next = match last {
+            Some(last) if dialled.welcome => last,
+            Some(last) => (last + 1) % addresses.len(),
+            None if addresses.is_empty() => return None,
+            None => 0,
+        };
+        let address = addresses.swap_remove(next);
+        *dialled = Dialled { last: Some(address.clone()), welcome: false };
+        Some(address)
     }
 }
 
 /// Where a hub is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Found {
     /// Its `host:port`.
     pub(super) address: String,
     /// Whether it has this data folder.
     pub(super) distance: Distance,
-    /// Whose turn it was.
-    turn: Option<(Turn, usize)>,
-}
-
-impl Found {
-    fn new(address: String, distance: Distance) -> Self {
-        Self { address, distance, turn: None }
-    }
-
-    /// It answers: it is the next one to be dialled again.
-    pub(super) fn answers(&self) {
-        if let Some((turn, taken)) = &self.turn {
-            turn.0.store(*taken, Ordering::Relaxed);
-        }
-    }
 }
 
 /// How far a hub is.
@@ -90,19 +91,28 @@ impl Address {
     /// The hub to dial now.
     pub(super) async fn find(&self) -> Result<Found, AddressError> {
         let (hub, enrolled, turn) = match self {
-            Self::Named(address) => return Ok(Found::new(address.clone(), Distance::Anywhere)),
+            Self::Named(address) => {
+                return Ok(Found { address: address.clone(), distance: Distance::Anywhere });
+            }
             Self::Files { hub, enrolled, turn } => (hub, enrolled, turn),
         };
         if let Some(address) = read(hub).await?.into_iter().next() {
-            return Ok(Found::new(address, Distance::Here));
+            return Ok(Found { address, distance: Distance::Here });
         }
-        let mut addresses = read(enrolled).await?;
-        if addresses.is_empty() {
-            return Err(AddressError::Missing(hub.clone()));
+        match turn.take(read(enrolled).await?) {
+            Some(address) => Ok(Found { address, distance: Distance::Anywhere }),
+            None => Err(AddressError::Missing(hub.clone())),
         }
-        let taken = turn.take() % addresses.len();
-        let found = Found::new(addresses.swap_remove(taken), Distance::Anywhere);
-        Ok(Found { turn: Some((turn.clone(), taken)), ..found })
+    }
+
+    /// The hub that was dialled last has said Welcome: it is dialled again next time.
+    pub(super) fn welcomed(&self) {
+        match self {
+            Self::Files { turn, .. } => {
+                turn.0.lock().unwrap_or_else(PoisonError::into_inner).welcome = true;
+            }
+            Self::Named(_) => {}
+        }
     }
 
     /// What people are told when nobody answers.
@@ -114,15 +124,15 @@ impl Address {
     }
 }
 
-/// The addresses in a file, one a line; none if there is no such file.
+/// The addresses in a file, one a line, none if there is no such file. Lines that hold none are passed over.
 async fn read(path: &Path) -> Result<Vec<String>, AddressError> {
     match tokio::fs::read(path).await {
         Ok(text) => {
-            let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
-            let addresses: Option<Vec<_>> = lines.map(parse).collect();
-            addresses.filter(|addresses| !addresses.is_empty()).ok_or_else(|| {
-                AddressError::Unreadable(format!("{} does not hold host:port", path.display()))
-            })
+            let addresses: Vec<_> = text.split(|byte| *byte == b'\n').filter_map(parse).collect();
+            match addresses.is_empty() {
+                true => Err(AddressError::Unreadable(format!("{} does not hold host:port", path.display()))),
+                false => Ok(addresses),
+            }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(AddressError::Unreadable(format!("{}: {error}", path.display()))),
@@ -180,20 +190,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_that_answers_is_dialled_again_and_one_that_does_not_makes_room_for_the_next() {
+    async fn an_address_that_lets_us_in_is_dialled_again_and_one_that_does_not_makes_room_for_the_next() {
         let data = tempfile::tempdir().unwrap();
         let enrolled = data.path().join("hubs");
-        std::fs::write(&enrolled, "far:1\nfar:2\nfar:3\n").unwrap();
+        std::fs::write(&enrolled, "far:1\nnowhere\nfar:2\nfar:3\n").unwrap();
         let address = Address::new(None, data.path(), enrolled.clone());
         // A clone dials, as for each link.
-        assert_eq!(address.clone().find().await.unwrap().address, "far:1");
-        let second = address.clone().find().await.unwrap();
-        assert_eq!(second.address, "far:2");
-        second.answers();
-        assert_eq!(address.find().await.unwrap().address, "far:2");
-        assert_eq!(address.find().await.unwrap().address, "far:3");
-        assert_eq!(address.find().await.unwrap().address, "far:1");
-        std::fs::write(&enrolled, "far:9").unwrap();
-        assert_eq!(address.find().await.unwrap().address, "far:9");
+        let next = async || address.clone().find().await.unwrap().address;
+        assert_eq!((next().await, next().await), ("far:1".to_owned(), "far:2".to_owned()));
+        address.welcomed();
+        assert_eq!((next().await, next().await), ("far:2".to_owned(), "far:3".to_owned()));
+        assert_eq!(next().await, "far:1");
+        address.welcomed();
+        // An enrolment has put another one first.
+        std::fs::write(&enrolled, "far:9\nfar:1").unwrap();
+        assert_eq!((next().await, next().await), ("far:1".to_owned(), "far:9".to_owned()));
+        std::fs::write(&enrolled, "far:7").unwrap();
+        assert_eq!(next().await, "far:7");
     }
 }

@@ -84,12 +84,12 @@ impl Dialer {
     pub(super) async fn dial(self, enrolment: Enrolment) -> Result<Dialled, DialError> {
         let hub = self.find().await?;
         let (identity, is_new) = self.identity(enrolment, &hub).await?;
-        connect(hub, Arc::new(identity), is_new).await
+        connect(hub.address, Arc::new(identity), is_new).await
     }
 
     /// Dials with an identity that is there already.
     pub(super) async fn dial_as(self, identity: Arc<Identity>) -> Result<Dialled, DialError> {
-        connect(self.find().await?, identity, false).await
+        connect(self.find().await?.address, identity, false).await
     }
 
     async fn find(&self) -> Result<Found, DialError> {
@@ -97,6 +97,11 @@ impl Dialer {
             AddressError::Missing(address_file) => DialError::Hopeless(ConnectError::NoHub { address_file }),
             AddressError::Unreadable(reason) => DialError::Away(reason),
         })
+    }
+
+    /// The hub that was dialled last has let us in.
+    pub(super) fn welcomed(&self) {
+        self.address.welcomed();
     }
 
     /// What people are told about where the hub was looked for.
@@ -229,12 +234,10 @@ impl Dialer {
     }
 }
 
-async fn connect(hub: Found, identity: Arc<Identity>, is_new: bool) -> Result<Dialled, DialError> {
-    let address = hub.address.clone();
+async fn connect(address: String, identity: Arc<Identity>, is_new: bool) -> Result<Dialled, DialError> {
     let config = identity.client_config().map_err(|error| DialError::Away(error.to_string()))?;
     debug!(%address, is_new, "dialling");
     let stream = reach(&address, Arc::new(config)).await.map_err(|error| not_reached(&address, &error))?;
-    hub.answers();
     Ok(Dialled { stream, address, is_new, identity })
 }
 

@@ -238,6 +238,7 @@ impl Driver {
                     info!(hub = %welcome.hub, incarnation = welcome.incarnation, "connected");
                     welcomed = true;
                     self.redial.welcomed();
+                    self.dialer.welcomed();
                     self.linked(&welcome);
                     self.tell_state(welcome);
                 }

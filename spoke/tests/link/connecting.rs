@@ -63,6 +63,23 @@ async fn of_the_addresses_that_an_enrolment_has_left_the_next_one_is_dialled_whe
 }
 
 #[tokio::test]
+async fn a_hub_that_lets_nobody_in_is_not_dialled_for_ever_when_there_is_another() {
+    let trust = Arc::new(Trust::new());
+    let here = Arc::new(tempfile::tempdir().unwrap());
+    let full = FakeHub::start_in(Arc::clone(&here), &trust, Arc::clone(&trust)).await;
+    drop(full.connect().await);
+    let elsewhere = Arc::new(tempfile::tempdir().unwrap());
+    let open = FakeHub::start_in(Arc::clone(&elsewhere), &trust, Arc::clone(&trust)).await;
+    let address = |hub: &FakeHub| std::fs::read_to_string(hub.folder().join("hub.addr")).unwrap();
+    let hubs = address(&full) + &address(&open);
+    std::fs::remove_file(here.path().join("hub.addr")).unwrap();
+    std::fs::write(here.path().join("identity/billing/hubs"), hubs).unwrap();
+    // Its handshake succeeds, and then it closes, as one does that cannot ask its database.
+    let (spoke, (), _link) = tokio::join!(Spoke::connect(full.options()), full.hang_up(), open.accept());
+    assert_eq!(spoke.unwrap().welcome().incarnation, 1);
+}
+
+#[tokio::test]
 async fn a_hub_that_was_started_again_on_another_port_is_found() {
     let trust = Arc::new(Trust::new());
     let data = Arc::new(tempfile::tempdir().unwrap());

@@ -134,3 +134,13 @@ SET @change = IF(@missing, 'ALTER TABLE log_archive
 PREPARE change_table FROM @change;
 EXECUTE change_table;
 DEALLOCATE PREPARE change_table;
+
+-- What roots are known by whose keys are elsewhere: the fingerprint, sealed.
+CREATE TABLE IF NOT EXISTS authority_mark (
+  id      VARCHAR(255)   NOT NULL,
+  dek_id  VARCHAR(64)    NOT NULL,
+  nonce   VARBINARY(12)  NOT NULL,
+  sealed  VARBINARY(255) NOT NULL,
+  created BIGINT         NOT NULL,
+  PRIMARY KEY (id)
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;

@@ -100,3 +100,13 @@ ALTER TABLE log ADD COLUMN subject TEXT NULL;
 ALTER TABLE log_archive ADD COLUMN act TEXT NULL;
 ALTER TABLE log_archive ADD COLUMN subject TEXT NULL;
 CREATE INDEX log_act ON log (act, id);
+
+-- What roots are known by whose keys are elsewhere: the fingerprint, sealed.
+CREATE TABLE authority_mark (
+  id             TEXT    NOT NULL,
+  dek_id         TEXT    NOT NULL,
+  nonce          BLOB    NOT NULL,
+  sealed         BLOB    NOT NULL,
+  created        INTEGER NOT NULL,
+  PRIMARY KEY (id)
+) STRICT, WITHOUT ROWID;

@@ -1,6 +1,8 @@
 //! Certificates and the keyring (E10, E11): one active version an id, and one keyring.
 
-use db::{CertificateRow, Certificates, Database, Holder, KeyringRow, RecordError, SealedKey};
+use std::time::Duration;
+
+use db::{CertificateRow, Certificates, Database, HangingFrom, Holder, KeyringRow, RecordError, SealedKey};
 use eventflow_tests::events::at;
 use eventflow_tests::{TestDatabase, on_every_engine, within};
 use futures::future::join_all;
@@ -138,13 +140,23 @@ on_every_engine! {
         for _ in 0..4 {
             handles.push(database.open().await);
         }
+        let end = handles[0].rotations().now().await.unwrap().plus(Duration::from_secs(60));
         for seed in 0..REVOKED {
             let row = certificate(&format!("shop.{seed}"), seed);
+            let row = CertificateRow { issuer: format!("issuer/{seed}"), not_after: end, ..row };
             assert!(handles[0].certificates().persist(&row).await.unwrap());
         }
+        // Every second one because it hangs from what was replaced in haste.
         let revoking = (0..REVOKED).map(|seed| {
-            let revocations = handles[usize::from(seed) % handles.len()].revocations();
-            async move { revocations.revoke(&Holder::Fingerprint([seed; 32]), "a test", "ann", at(1)).await.unwrap() }
+            let handle = &handles[usize::from(seed / 2) % handles.len()];
+            async move {
+                if seed % 2 == 0 {
+                    let holder = Holder::Fingerprint([seed; 32]);
+                    return handle.revocations().revoke(&holder, "a test", "ann", at(1)).await.unwrap();
+                }
+                let from = HangingFrom { issuers: vec![format!("issuer/{seed}")], made_before: None };
+                handle.rotations().revoke_hanging(&from, "a test", "ann").await.unwrap()
+            }
         });
         let revocations = handles[0].revocations();
         let reading = async {
@@ -161,5 +173,19 @@ on_every_engine! {
         };
         within("the revocations", async { tokio::join!(join_all(revoking), reading) }).await;
         join_all(handles.iter().map(Database::close)).await;
+    }
+
+    async fn nobody_revokes_an_authority_by_calling_it_a_spoke(database: &TestDatabase) {
+        let handle = database.open().await;
+        for (id, role, seed) in [("root", "root", 1), ("issuer/hub", "issuer", 2), ("request/hub", "request", 3)] {
+            let row = CertificateRow { role: role.to_owned(), ..certificate(id, seed) };
+            assert!(handle.certificates().persist(&row).await.unwrap());
+            for holder in [Holder::Spoke(id.to_owned()), Holder::Fingerprint([seed; 32])] {
+                let revoked = handle.revocations().revoke(&holder, "a test", "ann", at(1)).await;
+                assert!(matches!(revoked, Err(RecordError::NotFound { .. })), "{holder}: {revoked:?}");
+            }
+            assert!(handle.certificates().active(id).await.is_ok());
+        }
+        handle.close().await;
     }
 }

@@ -1,7 +1,7 @@
 //! Authorities that a root elsewhere signs, over a real database: what is asked for, what is taken, and
 //! what is not.
 
-use db::{ForgotKey, RotationRow, StepChanges};
+use db::{ForgotKey, Requested, RotationRow, StepChanges};
 use proto::rotation::{RotationKind, RotationStep};
 
 use super::rotations::{Spoke, begin, step};
@@ -36,8 +36,10 @@ fn private(path: std::path::PathBuf) -> std::path::PathBuf {
 /// Has requests stored for a replacement of `kind`, and reads them as every hub does.
 async fn requested(keys: &Keys, identity: &HubIdentity, kind: RotationKind) -> (RotationRow, Vec<Vec<u8>>) {
     let rows = identity.new_requests(now()).unwrap();
-    let (stored, row) = keys.database.rotations().request(kind, &rows, "ann").await.unwrap();
-    assert!(stored);
+    let row = match keys.database.rotations().request(kind, &rows, "ann").await.unwrap() {
+        Requested::Stored(row) => row,
+        Requested::UnderWay(row) => panic!("{row:?} is under way"),
+    };
     identity.reload(now()).await.unwrap();
     (row, rows.into_iter().map(|row| row.cert).collect())
 }
@@ -49,7 +51,8 @@ fn signed(root: &Authority, requests: &[Vec<u8>]) -> Vec<Vec<u8>> {
 /// Stores what was signed, as the step to prepared.
 async fn import(keys: &Keys, identity: &HubIdentity, row: &RotationRow, given: Vec<Vec<u8>>) -> Imported {
     let imported = identity.imported(&row.rotation, given, now()).unwrap();
-    let changes = StepChanges { stored: imported.rows.clone(), ..StepChanges::default() };
+    let (stored, marks) = (imported.rows.clone(), imported.marks.clone());
+    let changes = StepChanges { stored, marks, ..StepChanges::default() };
     assert!(keys.database.rotations().step(row, Prepared, &changes, "ann").await.unwrap());
     identity.reload(now()).await.unwrap();
     imported
@@ -93,18 +96,26 @@ async fn a_root_key_stays_where_its_copy_cannot_be_written_or_a_replacement_may_
         agent: "ann",
     };
     let taken = forget_root_key(&keys.database, wish("passphrase")).await.unwrap_err();
-    assert!(taken.to_string().contains("nothing was changed"), "{taken}");
+    assert!(taken.to_string().contains("there is another file already"), "{taken}");
+    assert_eq!(std::fs::read(keys.folder().join("passphrase")).unwrap(), b"correct horse battery");
     let nowhere = forget_root_key(&keys.database, wish("no/such/folder.pem")).await;
     assert!(nowhere.is_err());
     let row = begin(&keys, Intermediate).await;
     let needed = forget_root_key(&keys.database, wish("root.pem")).await.unwrap_err();
     assert!(needed.to_string().contains("replacement 1"), "{needed}");
+    assert!(!keys.folder().join("root.pem").exists(), "no copy is made for nothing");
     let root = keys.certificates().active("root").await.unwrap();
     assert!(root.key.is_some());
     assert!(keys.database.rotations().withdraw(&row, "ann").await.unwrap());
     // Somebody else's root of the same id is not this one.
-    let forgot = keys.database.rotations().forget_root_key("root", &[7; 32], "", "ann").await.unwrap();
+    let mark = keys.load("1.hub").await.unwrap().vault.mark(&root).unwrap();
+    let forgot = keys.database.rotations().forget_root_key(&mark, &[7; 32], "", "ann").await.unwrap();
     assert_eq!(forgot, ForgotKey::Gone);
+    // A copy that was written when the database did not answer is taken the next time.
+    let opened = keys.load("1.hub").await.unwrap().vault.opened(&root).unwrap();
+    let text = opened.to_protected_pem(&passphrase("of the copy, long")).unwrap();
+    std::fs::write(keys.folder().join("root.pem"), text).unwrap();
+    forget_root_key(&keys.database, wish("root.pem")).await.unwrap();
 }
 
 #[tokio::test]
@@ -176,6 +187,9 @@ async fn a_root_elsewhere_is_replaced_by_another_with_or_without_its_cross_certi
         }
         let imported = import(&keys, &identity, &row, given).await;
         assert_eq!(imported.advice.is_empty(), with_cross, "{:?}", imported.advice);
+        // Without it only the end of what is replaced is a reason to wait for nobody.
+        let late = keys.certificates().active("issuer/hub").await.unwrap().not_after;
+        assert_eq!(identity.no_longer(&row.rotation) == late, !with_cross);
         step(&keys, &identity, Activated).await;
         assert_eq!(old.meets(&identity).await, with_cross);
     }
@@ -206,17 +220,20 @@ async fn what_does_not_fit_the_requests_is_refused_and_nothing_is_stored() {
     assert!(stranger.contains("another root"), "{stranger}");
     let many = refused(&identity, &row, vec![vec![]; 17]).await;
     assert!(many.contains("more than 16"), "{many}");
+    let long = refused(&identity, &row, vec![vec![0; 4_000]]).await;
+    assert!(long.contains("4000 bytes"), "{long}");
     assert_eq!(
         keys.ids().await,
         ["1.hub", "issuer/hub", "issuer/spoke", "request/hub", "request/spoke", "root"]
     );
     // A second wish gets the requests that are there.
     let again = identity.new_requests(now()).unwrap();
-    let (stored, _) = keys.database.rotations().request(Intermediate, &again, "bob").await.unwrap();
-    let kept = keys.database.rotations().requests().await.unwrap();
-    assert!(!stored && kept.iter().map(|row| &row.cert).eq(&requests));
-    let (stored, under_way) = keys.database.rotations().request(Root, &again, "bob").await.unwrap();
-    assert!(!stored && under_way.rotation.kind == Intermediate);
+    let rotations = keys.database.rotations();
+    let again_under_way = rotations.request(Intermediate, &again, "bob").await.unwrap();
+    assert_eq!(again_under_way, Requested::UnderWay(row.clone()));
+    let kept = identity.requests(rotations.requests().await.unwrap()).unwrap();
+    assert_eq!(kept, requests);
+    assert_eq!(rotations.request(Root, &again, "bob").await.unwrap(), Requested::UnderWay(row));
 }
 
 #[tokio::test]
@@ -231,6 +248,44 @@ async fn a_root_is_not_replaced_by_none_or_by_itself() {
     let itself = [given, vec![root.certificate().to_vec()]].concat();
     let itself = refused(&identity, &row, itself).await;
     assert!(itself.contains("is or was in use"), "{itself}");
+    // Another root of the same name could not be told from it.
+    let namesake = certs::root("eventflow.internal", now()).unwrap();
+    let given = [signed(&namesake, &requests), vec![namesake.certificate().to_vec()]].concat();
+    let namesake = refused(&identity, &row, given).await;
+    assert!(namesake.contains("has the name of one in use"), "{namesake}");
+}
+
+#[tokio::test]
+async fn a_root_without_its_key_is_believed_only_by_the_mark_that_was_left_of_it() {
+    let keys = keys().await;
+    let identity = keys.load("1.hub").await.unwrap();
+    taken_out(&keys).await;
+    identity.reload(now()).await.unwrap();
+    // Whoever can write to the database puts a root of their own in its place.
+    let foreign = certs::root("eventflow.internal", now()).unwrap();
+    let fingerprint = certs::fingerprint(foreign.certificate());
+    let exchange = "UPDATE certificate SET cert = ?, fingerprint = ? WHERE id = 'root' AND version = 0";
+    keys.execute(exchange, &[foreign.certificate(), &fingerprint]).await;
+    let refused = identity.reload(now()).await.unwrap_err().to_string();
+    assert!(refused.contains("mark is another certificate's"), "{refused}");
+    assert!(keys.load("2.hub").await.is_err());
+    keys.execute("DELETE FROM authority_mark", &[]).await;
+    let refused = identity.reload(now()).await.unwrap_err().to_string();
+    assert!(refused.contains("no mark says"), "{refused}");
+}
+
+#[tokio::test]
+async fn what_was_asked_for_once_is_not_what_is_asked_for_now() {
+    let keys = keys().await;
+    let identity = keys.load("1.hub").await.unwrap();
+    let (row, _) = requested(&keys, &identity, Intermediate).await;
+    let former = keys.database.rotations().requests().await.unwrap();
+    assert!(keys.database.rotations().withdraw(&row, "ann").await.unwrap());
+    requested(&keys, &identity, Intermediate).await;
+    // The key of the former request under the new one's id.
+    let mut mixed = keys.database.rotations().requests().await.unwrap();
+    mixed[0].key = former[0].key.clone();
+    assert!(identity.requests(mixed).is_err());
 }
 
 #[tokio::test]
@@ -261,7 +316,11 @@ async fn a_request_whose_row_was_changed_is_refused() {
     rows[0].key = rows[1].key.clone();
     rows[1].key = key;
     let requests: Vec<_> = rows.iter().map(|row| row.cert.clone()).collect();
-    let (_, row) = keys.database.rotations().request(Intermediate, &rows, "ann").await.unwrap();
+    assert!(identity.requests(rows.clone()).is_err(), "nobody is given them to sign");
+    let Requested::Stored(row) = keys.database.rotations().request(Intermediate, &rows, "ann").await.unwrap()
+    else {
+        panic!("something is under way")
+    };
     identity.reload(now()).await.unwrap();
     let refused = refused(&identity, &row, signed(&root, &requests)).await;
     assert!(refused.contains("request/hub was refused"), "{refused}");

@@ -200,13 +200,21 @@ async fn without_the_roots_key_nothing_new_is_signed_and_it_is_said_what_to_do()
         let key = row.key.clone().filter(|_| id != "root");
         to.persist(&CertificateRow { key, ..row }).await.unwrap();
     }
+    // A root whose key is gone is no root that was taken out.
+    assert!(matches!(keys.load("1.hub").await, Err(IdentityError::BadRow { .. })));
+    let root = from.active("root").await.unwrap();
+    let mark = whole.load("1.hub").await.unwrap().vault.mark(&root).unwrap();
+    keys.mark(&mark).await;
     let identity = keys.load("1.hub").await.unwrap();
     assert!(identity.root_key_is_elsewhere());
     let row = begin(&keys, RotationKind::Intermediate).await;
     let advice = identity.missing(&row.rotation).unwrap();
     assert!(advice.contains("root") && advice.contains("export-csr"), "{advice}");
     let refused = identity.changes(&row.rotation, Prepared, now());
-    assert_eq!(refused, Err(IdentityError::KeyElsewhere { id: "root".to_owned() }));
+    assert_eq!(
+        refused,
+        Err(IdentityError::KeyElsewhere { id: "root".to_owned(), wanted: RotationKind::Intermediate })
+    );
     assert!(Spoke::enrol(&identity).await.meets(&identity).await);
     assert!(keys.load("1.hub").await.is_ok());
 }

@@ -1,0 +1,2 @@
+INSERT INTO authority_mark (id, dek_id, nonce, sealed, created)
+VALUES (?, ?, ?, ?, ?)

@@ -1,0 +1,7 @@
+SELECT position, deleted
+FROM event
+WHERE position IN (
+-- each row, joined by ,
+  ?
+-- end
+)
