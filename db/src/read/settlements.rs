@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use proto::Position;
 use proto::limits::PAGE_EVENTS_MAX;
+use proto::{Position, Timestamp};
 
 use super::{ReadError, Reader, cursor};
 use crate::row::{Row, RowError};
@@ -12,6 +12,7 @@ use crate::write::group::GroupId;
 use crate::write::settlement::Retry;
 
 const OF_GROUP: Statement = Statement::same(include_str!("../../../sql/event_published/of_group.sql"));
+const LAST_ACT: Statement = Statement::same(include_str!("../../../sql/event_unparked/last.sql"));
 const OUTS: Statement = Statement::same(include_str!("../../../sql/consumer_slot/outs.sql"));
 const RETRIES: Statement = Statement::same(include_str!("../../../sql/event_retry/of_group.sql"));
 
@@ -56,6 +57,16 @@ impl Reader {
             outs.extend(positions(row.text_ref(0)?)?);
         }
         Ok(outs)
+    }
+
+    /// When the last act on parked events of the group was; long ago if there never was one.
+    ///
+    /// # Errors
+    /// [`ReadError`]; nothing is lost by asking again.
+    pub async fn last_act(&self, group: GroupId) -> Result<Timestamp, ReadError> {
+        let rows = self.pools.rows(&LAST_ACT, &[Value::Integer(i64::from(group.0))]).await?;
+        let last = rows.first().map(|row| row.timestamp_or_null(0)).transpose()?;
+        Ok(last.flatten().unwrap_or_default())
     }
 
     /// Failed tries that have no outcome yet, by position; fewer than `limit`

@@ -194,6 +194,8 @@ pub(crate) struct Recovered {
     pub(crate) parked_pids: Vec<(Pid, Position)>,
     /// What members had, if the hub before did not stop in order.
     pub(crate) outs: Vec<Position>,
+    /// When something was done about its parked events last.
+    pub(crate) last_act: Timestamp,
 }
 
 impl Group {
@@ -201,7 +203,7 @@ impl Group {
     ///
     /// What people have not chosen for it is as `defaults` say.
     pub(super) fn new(recovered: Recovered, generation: Generation, defaults: Rules, now: Timestamp) -> Self {
-        let Recovered { group, mut runs, retries, pauses, replays, parked_pids, outs } = recovered;
+        let Recovered { group, mut runs, retries, pauses, replays, parked_pids, outs, last_act } = recovered;
         let settings = settings::settings(defaults, &group.settings, group.order);
         let mut lines: Vec<_> = group.slots.iter().map(Line::new).collect();
         // A replayed event comes by itself; when the log is read, it is passed over.
@@ -240,7 +242,7 @@ impl Group {
             fresh_retries: BTreeMap::new(),
             replays: Replays::default(),
             parked: ParkedPids::new(parked_pids),
-            unparks: Unparks::default(),
+            unparks: Unparks::new(last_act),
             suspects: Suspects::new(outs),
             members: Members::new(settings.credit_max),
             unflushed_since: None,

@@ -53,7 +53,8 @@ impl Log {
         let replays = self.replays(group.id).await?;
         let parked_pids = self.parked_pids(group.id).await?;
         let outs = self.reader.outs(group.id).await.map_err(crate::refuse::read)?;
-        Ok(Recovered { group, runs, retries, replays, parked_pids, outs, pauses })
+        let last_act = self.reader.last_act(group.id).await.map_err(crate::refuse::read)?;
+        Ok(Recovered { group, runs, retries, replays, parked_pids, outs, pauses, last_act })
     }
 
     async fn replays(&self, group: GroupId) -> Result<Vec<Replay>, Refusal> {

@@ -62,6 +62,7 @@ fn recovered(start_after: u64, order: Order) -> Recovered {
         replays: Vec::new(),
         parked_pids: Vec::new(),
         outs: Vec::new(),
+        last_act: Timestamp::default(),
     }
 }
 

@@ -144,3 +144,12 @@ CREATE TABLE IF NOT EXISTS authority_mark (
   created BIGINT         NOT NULL,
   PRIMARY KEY (id)
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- When the last act on parked events of a group was: each has a time of its own.
+SET @missing = (SELECT COUNT(*) = 0 FROM information_schema.statistics
+  WHERE table_schema = DATABASE() AND table_name = 'event_unparked' AND index_name = 'event_unparked_at');
+SET @change = IF(@missing, 'ALTER TABLE event_unparked
+  ADD KEY event_unparked_at (group_id, at)', 'DO 0');
+PREPARE change_table FROM @change;
+EXECUTE change_table;
+DEALLOCATE PREPARE change_table;

@@ -110,3 +110,6 @@ CREATE TABLE authority_mark (
   created        INTEGER NOT NULL,
   PRIMARY KEY (id)
 ) STRICT, WITHOUT ROWID;
+
+-- When the last act on parked events of a group was: each has a time of its own.
+CREATE INDEX event_unparked_at ON event_unparked (group_id, at);

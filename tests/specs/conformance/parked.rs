@@ -4,7 +4,7 @@ use db::{Act, Aside, Group, Outcome, Replay, Run, Settlements, Unpark, Unparked,
 use eventflow_tests::events::{at, id, name, with_id};
 use eventflow_tests::{Log, TestDatabase, on_every_engine};
 use proto::parked::Unparked as Done;
-use proto::{Attempt, ParkPolicy, Position, Refusal, Start};
+use proto::{Attempt, ParkPolicy, Position, Refusal, Start, Timestamp};
 
 use super::groups::{retry, settlements, success, wish};
 
@@ -118,6 +118,16 @@ on_every_engine! {
         let story = scene.log.reader.story(&id("e2")).await.unwrap();
         assert_eq!(story.settlements.len(), 1);
         assert_eq!(story.settlements[0].outcome, Outcome::Success);
+        scene.log.close().await;
+    }
+
+    async fn who_takes_a_group_over_knows_when_the_last_act_was(database: &TestDatabase) {
+        let scene = Scene::new(database, ParkPolicy::Event).await;
+        let last = || async { scene.log.reader.last_act(scene.group.id).await.unwrap() };
+        assert_eq!(last().await, Timestamp::default(), "never");
+        scene.replay(&[4], 200).await;
+        scene.replay(&[2], 100).await;
+        assert_eq!(last().await, at(200));
         scene.log.close().await;
     }
 

@@ -53,6 +53,11 @@ pub(super) struct Unparks {
 }
 
 impl Unparks {
+    /// None, and what is done next has a later time than the last act.
+    pub(super) fn new(last: Timestamp) -> Self {
+        Self { last, ..Self::default() }
+    }
+
     /// Whether there is one to be done.
     pub(super) fn is_busy(&self) -> bool {
         self.under_way.is_some() || !self.waiting.is_empty()

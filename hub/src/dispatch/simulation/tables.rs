@@ -243,6 +243,7 @@ impl Tables {
             replays: rows.replays(),
             parked_pids: rows.pids_parked(),
             outs: rows.outs.values().flatten().copied().collect(),
+            last_act: rows.last_act(),
         })
     }
 

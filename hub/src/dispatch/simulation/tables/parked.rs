@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use db::{Act, Outcome, Replay, Run, Settlements, Unpark, Unparked};
-use proto::{Attempt, Pid, Position};
+use proto::{Attempt, Pid, Position, Timestamp};
 
 use super::super::broken::{Broken, rule};
 use super::{GroupRows, Tables};
@@ -41,6 +41,11 @@ impl GroupRows {
     /// Parked events about which something was done.
     pub(in super::super) fn acts(&self) -> usize {
         self.unparked.len()
+    }
+
+    /// When something was done about a parked event last.
+    pub(super) fn last_act(&self) -> Timestamp {
+        self.unparked.keys().map(|(_, at)| *at).max().unwrap_or_default()
     }
 
     fn first_blocking(&self, pid: &Pid) -> Option<Position> {

@@ -1,0 +1,3 @@
+SELECT MAX(at)
+FROM event_unparked
+WHERE group_id = ?
