@@ -4,6 +4,7 @@
 //! stands does the hub say where it listens. Stop is the way back: no new peers, answers to what is
 //! in hand, settlements, the last commit, the lease.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,7 @@ use crate::config::{HubConfig, OutboxPoll};
 use crate::connection::Terms;
 use crate::data_folder::DataFolder;
 use crate::dispatch::{self, Caution, DispatchTask, LeftBehind, Parts};
-use crate::door::Door;
+use crate::door::{Door, DoorParts};
 use crate::enrol::EnrolmentPort;
 use crate::error::HubError;
 use crate::health::{HealthState, Readiness};
@@ -131,6 +132,9 @@ struct Running {
     dispatcher: JoinSet<LeftBehind>,
     schedules: JoinSet<()>,
     door: JoinSet<()>,
+    /// Ends with the thread that shakes hands at the door, once there is one.
+    threshold: Option<oneshot::Receiver<Infallible>>,
+    outbox: JoinSet<()>,
     rest: JoinSet<()>,
     writer_stop: CancellationToken,
     dispatch_stop: CancellationToken,
@@ -164,10 +168,7 @@ impl Starting {
         let lost = tokio::select! {
             biased;
             () = stop.cancelled() => None,
-            lost = running.lease_lost.wait_for(Option::is_some) => lost.ok().and_then(|lost| lost.clone()),
-            _ = running.writer.join_next() => Some("the writer has ended".to_owned()),
-            _ = running.dispatcher.join_next() => Some("the dispatcher has ended".to_owned()),
-            _ = running.schedules.join_next() => Some("the firing of schedules has ended".to_owned()),
+            lost = running.lost() => lost,
         };
         let stopped = running.stop(self.config.drain).await;
         if let Err(error) = self.database.hubs().quit(&self.hub).await {
@@ -271,13 +272,17 @@ impl Starting {
             let task =
                 OutboxTask { outbox: self.database.outbox(), writer, clock: self.clock, metrics, poll };
             // It ends before the writer, like whatever else asks for writes.
-            running.door.spawn(task.run(running.closing.clone()));
+            running.outbox.spawn(task.run(running.closing.clone()));
         }
         let terms = self.terms(commands, notes, head.incarnation, &running);
         let (identity, limits) = (Arc::clone(&self.identity), self.config.limits);
         let enrolments = Arc::new(EnrolmentPort::new(&terms.commands, self.config.advertise.clone()));
-        let door = Door { listener, identity, terms, limits, enrolments };
-        running.door.spawn(door.run(running.closing.clone()));
+        let closing = running.closing.clone();
+        let opened = Door::open(DoorParts { identity, terms, limits, enrolments, closing }, listener);
+        let failed = |reason| HubError::Io { what: "starting the door's thread failed".to_owned(), reason };
+        let (door, threshold) = opened.map_err(failed)?;
+        running.door.spawn(door.run());
+        running.threshold = Some(threshold);
         Ok(running)
     }
 
@@ -331,6 +336,8 @@ impl Running {
             dispatcher: JoinSet::new(),
             schedules: JoinSet::new(),
             door: JoinSet::new(),
+            threshold: None,
+            outbox: JoinSet::new(),
             rest: JoinSet::new(),
             writer_stop,
             dispatch_stop: CancellationToken::new(),
@@ -341,6 +348,24 @@ impl Running {
             rest_stop: CancellationToken::new(),
             lease_lost,
             readiness,
+        }
+    }
+
+    /// Waits until this hub cannot go on, and says why. Cancel safe.
+    async fn lost(&mut self) -> Option<String> {
+        let threshold = async {
+            match &mut self.threshold {
+                Some(ends) => drop(ends.await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            lost = self.lease_lost.wait_for(Option::is_some) => lost.ok().and_then(|lost| lost.clone()),
+            _ = self.writer.join_next() => Some("the writer has ended".to_owned()),
+            _ = self.dispatcher.join_next() => Some("the dispatcher has ended".to_owned()),
+            _ = self.schedules.join_next() => Some("the firing of schedules has ended".to_owned()),
+            () = threshold => Some("nobody is let in any more: the thread at the door has ended".to_owned()),
         }
     }
 
@@ -363,6 +388,7 @@ impl Running {
         };
         self.connections_stop.cancel();
         step("connections", &mut self.door).await;
+        step("the outbox", &mut self.outbox).await;
         step("the firing of schedules", &mut self.schedules).await;
         self.writer_stop.cancel();
         step("the writer", &mut self.writer).await;
