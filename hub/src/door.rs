@@ -10,7 +10,7 @@ use std::sync::Arc;
 use proto::message::HubMessage;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::server::TlsStream;
@@ -34,6 +34,10 @@ use threshold::{Arrival, Met, Threshold};
 
 /// Peers that were shaken hands with and wait to be looked up. At it the door waits.
 const ARRIVALS_MAX: usize = 64;
+
+/// Peers that are looked up at a time. More wait: what they need done would be queued before what those
+/// need who are inside.
+const LOOKED_UP_MAX: usize = 4;
 
 /// How long a peer is asked to wait whose certificate could not be looked up, in milliseconds.
 const UNAVAILABLE_RETRY_MS: u32 = 1_000;
@@ -82,6 +86,8 @@ impl Door {
     /// Serves those who are let in until nobody is any more and the last has gone; the connections' own
     /// `stop` ends them.
     pub(crate) async fn run(mut self) {
+        let max = std::env::var("X_LOOKED").ok().and_then(|x| x.parse().ok()).unwrap_or(LOOKED_UP_MAX);
+        let turns = Arc::new(Semaphore::new(max));
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
@@ -91,15 +97,24 @@ impl Door {
                         warn!(%error, "a connection's task failed");
                     }
                 }
-                arrival = self.arrivals.recv() => {
-                    let Some(arrival) = arrival else { break };
+                next = next(&mut self.arrivals, &turns) => {
+                    let Some((arrival, turn)) = next else { break };
                     let span = arrival.span.clone();
-                    connections.spawn(self.visit.clone().receive(arrival).instrument(span));
+                    connections.spawn(self.visit.clone().receive(arrival, turn).instrument(span));
                 }
             }
         }
         while connections.join_next().await.is_some() {}
     }
+}
+
+/// The next arrival, when it is its turn. Cancel safe: an arrival is taken last.
+async fn next(
+    arrivals: &mut mpsc::Receiver<Arrival>,
+    turns: &Arc<Semaphore>,
+) -> Option<(Arrival, OwnedSemaphorePermit)> {
+    let turn = Arc::clone(turns).acquire_owned().await.expect("this semaphore is never closed");
+    arrivals.recv().await.map(|arrival| (arrival, turn))
 }
 
 /// One connection on its way from the door to its own task.
@@ -113,7 +128,7 @@ struct Visit {
 }
 
 impl Visit {
-    async fn receive(self, arrival: Arrival) {
+    async fn receive(self, arrival: Arrival, turn: OwnedSemaphorePermit) {
         let Arrival { met, id, address, by, stranger, place, .. } = arrival;
         let stop = self.terms.stop.clone();
         let mut stream = match met {
@@ -122,6 +137,8 @@ impl Visit {
                 if let Err(error) = stream.get_mut().0.arrive() {
                     return self.rejections.count(address, &Rejected::Handshake(error));
                 }
+                // Enrolments have limits of their own.
+                drop(turn);
                 tokio::select! {
                     biased;
                     () = stop.cancelled() => {}
@@ -135,6 +152,7 @@ impl Visit {
             () = stop.cancelled() => return,
             known = timeout_at(by, self.recognise(&mut stream)) => known,
         };
+        drop(turn);
         let peer = match known.unwrap_or(Err(Rejected::Slow(self.limits.handshake_within))) {
             Ok(peer) => peer,
             Err(rejected) => return self.rejections.count(address, &rejected),

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use proto::ServiceName;
-use rustix::process::setpriority_process;
+use rustix::process::{setpriority_process, setsid};
 use serde::{Deserialize, Serialize};
 use spoke::{Spoke, SpokeOptions};
 use tokio::io::AsyncReadExt;
@@ -128,9 +128,11 @@ pub(crate) async fn run(args: CrowdArgs, place: &Place, output: &mut Output) -> 
 
 /// All of a crowd, on this thread.
 fn gathered(args: &CrowdArgs, options: &SpokeOptions, stop: &CancellationToken) -> Outcome<Told> {
-    setpriority_process(None, NICENESS).map_err(Failure::failed)?;
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
+    give_way()?;
+    // Spokes read their files on threads for that, of which there would be one for each of the crowd: all
+    // of them together give way to nobody.
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).enable_all().build();
+    let runtime = runtime.map_err(Failure::failed)?;
     let mut all = runtime.block_on(async {
         let mut tasks = JoinSet::new();
         match args.manner {
@@ -155,6 +157,16 @@ fn gathered(args: &CrowdArgs, options: &SpokeOptions, stop: &CancellationToken) 
     })?;
     all.processor_seconds = super::process::processor_seconds();
     Ok(all)
+}
+
+/// Takes the lowest priority, for this thread and those that it starts.
+fn give_way() -> Outcome {
+    setpriority_process(None, NICENESS).map_err(Failure::failed)?;
+    // Linux may share the processors out among sessions first, so it takes one of its own with as little
+    // weight. Whoever leads one already stays there; and where sessions do not count there is no file.
+    let _ = setsid();
+    let _ = std::fs::write("/proc/self/autogroup", NICENESS.to_string());
+    Ok(())
 }
 
 /// A connection that never says a word; when the hub closes it, another one.
@@ -214,10 +226,9 @@ impl Told {
 async fn work(stop: CancellationToken) -> Outcome<Told> {
     let mut seconds = interval(Duration::from_secs(1));
     while stop.run_until_cancelled(seconds.tick()).await.is_some() {
-        let half = || tokio::task::spawn_blocking(|| in_memory(CROWD / 2));
-        let (one, other) = tokio::join!(half(), half());
-        one.map_err(Failure::failed)??;
-        other.map_err(Failure::failed)??;
+        let other = tokio::task::spawn_blocking(|| in_memory(CROWD / 2));
+        in_memory(CROWD / 2)?;
+        other.await.map_err(Failure::failed)??;
     }
     Ok(Told::default())
 }

@@ -8,12 +8,15 @@
 //! Nothing here asks the database: its connections belong to the runtime that made them.
 
 use std::convert::Infallible;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use proto::message::{ALPN, ALPN_ENROL};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -36,6 +39,14 @@ const THREAD: &str = "eventflow-door";
 /// How much the thread gives way to others: from 0, not at all, to 19. At 10 it gets a tenth of a processor
 /// that somebody else wants for himself, so that a busy machine still lets in whoever comes.
 const NICENESS: i32 = 10;
+
+/// A step of a handshake that took as long has computed; others have only looked whether there is something
+/// to read.
+const TIRED_AFTER: Duration = Duration::from_micros(50);
+
+/// How long the thread rests after each step of a handshake that has computed. A system that lets whoever computes go on to
+/// the end of his slice lets others wait as long, even those that bring the disk's answers to the writer.
+const REST_FOR: Duration = Duration::from_micros(100);
 
 /// The wait after the system refused to accept: it is out of files, and some must close first.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
@@ -87,25 +98,19 @@ impl Threshold {
     /// What the system has against it.
     pub(super) fn start(self, listener: TcpListener) -> std::io::Result<oneshot::Receiver<Infallible>> {
         let listener = listener.into_std()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = Builder::new_current_thread().enable_all().build()?;
         let listener = {
             let _of_its_own = runtime.enter();
             TcpListener::from_std(listener)?
         };
-        let (ends, ended) = oneshot::channel();
-        std::thread::Builder::new().name(THREAD.to_owned()).spawn(move || {
-            let _ends = ends;
-            give_way();
-            let arrivals = self.arrivals.clone();
-            runtime.block_on(async {
-                tokio::select! {
-                    biased;
-                    () = arrivals.closed() => {}
-                    () = self.run(listener) => {}
-                }
-            });
-        })?;
-        Ok(ended)
+        let arrivals = self.arrivals.clone();
+        on_its_own_thread(runtime, async move {
+            tokio::select! {
+                biased;
+                () = arrivals.closed() => {}
+                () = self.run(listener) => {}
+            }
+        })
     }
 
     async fn run(self, listener: TcpListener) {
@@ -186,7 +191,16 @@ impl Threshold {
             (false, true) => (self.identity.enrolment_config()?, true),
             (false, false) => return Err(Rejected::NotOurs),
         };
-        let mut stream = Box::new(start.into_stream(config).await.map_err(Rejected::Handshake)?);
+        let mut handshake = start.into_stream(config);
+        let shaken = poll_fn(|cx| {
+            let start = Instant::now();
+            let shaken = Pin::new(&mut handshake).poll(cx);
+            if start.elapsed() >= TIRED_AFTER {
+                rest();
+            }
+            shaken
+        });
+        let mut stream = Box::new(shaken.await.map_err(Rejected::Handshake)?);
         stream.get_mut().0.leave().map_err(Rejected::Handshake)?;
         Ok(if enrols { Met::Enrols(stream, reached) } else { Met::Peer(stream) })
     }
@@ -201,11 +215,38 @@ struct Guest {
     place: OwnedSemaphorePermit,
 }
 
+/// Starts a thread that does `work` and gives way to others. What is returned ends when it does, also by
+/// a panic.
+fn on_its_own_thread(
+    runtime: Runtime,
+    work: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<oneshot::Receiver<Infallible>> {
+    let (ends, ended) = oneshot::channel();
+    std::thread::Builder::new().name(THREAD.to_owned()).spawn(move || {
+        let _ends = ends;
+        give_way();
+        runtime.block_on(work);
+    })?;
+    Ok(ended)
+}
+
 /// On Linux this is a thread's own; elsewhere it would be the whole hub's.
 fn give_way() {
     if cfg!(target_os = "linux")
-        && let Err(error) = rustix::process::setpriority_process(None, NICENESS)
+        && let Err(error) = rustix::process::setpriority_process(None, std::env::var("X_NICE").ok().and_then(|x| x.parse().ok()).unwrap_or(NICENESS))
     {
         debug!(%error, "the door's thread has the same priority as others");
     }
 }
+
+/// Leaves the processor to others for a moment.
+fn rest() {
+    static REST: std::sync::LazyLock<u64> = std::sync::LazyLock::new(|| std::env::var("X_REST").ok().and_then(|x| x.parse().ok()).unwrap_or(REST_FOR.as_micros() as u64));
+    if *REST > 0 {
+    #[expect(clippy::disallowed_methods, reason = "this thread is the door's own, and is to stand still")]
+    std::thread::sleep(Duration::from_micros(*REST));
+    }
+}
+
+#[cfg(test)]
+mod tests;
