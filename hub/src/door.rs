@@ -86,8 +86,7 @@ impl Door {
     /// Serves those who are let in until nobody is any more and the last has gone; the connections' own
     /// `stop` ends them.
     pub(crate) async fn run(mut self) {
-        let max = std::env::var("X_LOOKED").ok().and_then(|x| x.parse().ok()).unwrap_or(LOOKED_UP_MAX);
-        let turns = Arc::new(Semaphore::new(max));
+        let turns = Arc::new(Semaphore::new(LOOKED_UP_MAX));
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {

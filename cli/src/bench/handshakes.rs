@@ -106,10 +106,14 @@ impl Beside {
     fn for_people(&self, crowd: u32) -> String {
         let head = match self.manner {
             Manner::Burst => {
-                format!("beside a burst  {crowd} new spokes at once each second, {crowd} half-open connections")
+                format!(
+                    "beside a burst  {crowd} new spokes at once each second, {crowd} half-open connections"
+                )
             }
             Manner::Spread => {
-                format!("beside a crowd  {crowd} new spokes evenly each second, {crowd} half-open connections")
+                format!(
+                    "beside a crowd  {crowd} new spokes evenly each second, {crowd} half-open connections"
+                )
             }
             Manner::Elsewhere => {
                 format!("the machine     {crowd} handshakes at once each second, none of them with the hub")

@@ -233,7 +233,7 @@ fn on_its_own_thread(
 /// On Linux this is a thread's own; elsewhere it would be the whole hub's.
 fn give_way() {
     if cfg!(target_os = "linux")
-        && let Err(error) = rustix::process::setpriority_process(None, std::env::var("X_NICE").ok().and_then(|x| x.parse().ok()).unwrap_or(NICENESS))
+        && let Err(error) = rustix::process::setpriority_process(None, NICENESS)
     {
         debug!(%error, "the door's thread has the same priority as others");
     }
@@ -241,11 +241,8 @@ fn give_way() {
 
 /// Leaves the processor to others for a moment.
 fn rest() {
-    static REST: std::sync::LazyLock<u64> = std::sync::LazyLock::new(|| std::env::var("X_REST").ok().and_then(|x| x.parse().ok()).unwrap_or(REST_FOR.as_micros() as u64));
-    if *REST > 0 {
-    #[expect(clippy::disallowed_methods, reason = "this thread is the door's own, and is to stand still")]
-    std::thread::sleep(Duration::from_micros(*REST));
-    }
+    #[expect(clippy::disallowed_methods, reason = "the thread is the door's own, and is to stand still")]
+    std::thread::sleep(REST_FOR);
 }
 
 #[cfg(test)]
