@@ -64,3 +64,28 @@ async fn write(journal: Journal, mut notes: mpsc::Receiver<JournalNote>) {
         gathered.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::tests::keys;
+
+    #[tokio::test]
+    async fn what_was_noted_before_the_last_handle_went_is_written_in_its_order() {
+        let keys = keys().await;
+        let journal = keys.database.journal();
+        let (notes, write) = Notes::new(journal.clone());
+        let said: Vec<_> = (0..3 * NOTES_PER_COMMIT).map(|n| format!("note {n} of '\"\u{1f980}\\")).collect();
+        for message in &said {
+            notes.note("hub", message);
+        }
+        notes.error("hub", "it failed", "no reason");
+        drop(notes);
+        write.await;
+        let written = journal.page(0, 1_000).await.unwrap();
+        let (last, others) = written.split_last().unwrap();
+        assert!(others.iter().map(|entry| &entry.message).eq(&said));
+        assert_eq!(last.error.as_deref(), Some(r#"{"reason":"no reason"}"#));
+        assert!(others.iter().all(|entry| entry.agent == "hub" && entry.error.is_none()));
+    }
+}
