@@ -24,6 +24,7 @@ mod wait;
 
 use clap::{ArgMatches, Subcommand};
 
+use crate::bench::crowd::CrowdArgs;
 use crate::bench::{self, BenchArgs};
 use crate::daemon::{self, HubArgs};
 use crate::demo;
@@ -111,6 +112,9 @@ pub(crate) enum Command {
     Doctor,
     /// Measure how fast a hub is on a database, against what that database can do
     Bench(BenchArgs),
+    /// A crowd at the door of a hub, for bench
+    #[command(hide = true)]
+    BenchCrowd(CrowdArgs),
     /// Tokens that let services of other machines enrol
     #[command(subcommand)]
     Token(TokenArgs),
@@ -157,6 +161,7 @@ impl Command {
             Self::Migrate => database::migrate(place, output).await,
             Self::Doctor => database::doctor(place, output).await,
             Self::Bench(args) => bench::run(args, place, output).await,
+            Self::BenchCrowd(args) => bench::crowd::run(args, place, output).await,
             Self::Token(args) => token::run(args, place, output).await,
             Self::Spoke(args) => enrol::run(args, place, output).await,
             Self::Grant(args) => grant::run(*args, place, output).await,

@@ -70,7 +70,7 @@ fn run(cli: Cli, matches: &ArgMatches) -> Outcome {
     let quiet = match cli.command {
         Command::Hub(_) => None,
         // Its failures are part of the story and told there.
-        Command::Demo | Command::Bench(_) => Some("error"),
+        Command::Demo | Command::Bench(_) | Command::BenchCrowd(_) => Some("error"),
         _ => Some("warn"),
     };
     if let Some(quiet) = quiet {

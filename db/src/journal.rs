@@ -18,8 +18,8 @@ const AGENT_CHARS_MAX: usize = 128;
 const MESSAGE_CHARS_MAX: usize = 16_000;
 
 const INSERT: Statement = Statement::each(
-    include_str!("../../sql/sqlite/log/insert.sql"),
-    include_str!("../../sql/mysql/log/insert.sql"),
+    include_str!("../../sql/sqlite/log/insert_all.sql"),
+    include_str!("../../sql/mysql/log/insert_all.sql"),
 );
 const PAGE: Statement = Statement::same(include_str!("../../sql/log/page.sql"));
 const AUDIT: Statement = Statement::same(include_str!("../../sql/log/page_audit.sql"));
@@ -27,6 +27,17 @@ const ARCHIVED: Statement = Statement::same(include_str!("../../sql/log_archive/
 const BOUND: Statement = Statement::same(include_str!("../../sql/log/archive_bound.sql"));
 const COPY: Statement = Statement::same(include_str!("../../sql/log_archive/insert.sql"));
 const DELETE: Statement = Statement::same(include_str!("../../sql/log/delete_archived.sql"));
+
+/// What an entry is to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalNote {
+    /// Who says it.
+    pub agent: String,
+    /// What happened.
+    pub message: String,
+    /// Details of an error, as JSON.
+    pub error: Option<String>,
+}
 
 /// One entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,13 +72,28 @@ impl Journal {
     /// Writes an entry. `error` is JSON text or nothing.
     ///
     /// # Errors
-    /// [`RecordError::Unavailable`]; written again, it may be there twice.
+    /// As [`Self::write_all`].
     pub async fn write(&self, agent: &str, message: &str, error: Option<&str>) -> Result<(), RecordError> {
-        let agent: String = agent.chars().take(AGENT_CHARS_MAX).collect();
-        let message: String = message.chars().take(MESSAGE_CHARS_MAX).collect();
+        let error = error.map(str::to_owned);
+        self.write_all(&[JournalNote { agent: agent.to_owned(), message: message.to_owned(), error }]).await
+    }
+
+    /// Writes an entry for each of `notes`, in their order, with one commit.
+    ///
+    /// # Errors
+    /// [`RecordError::Unavailable`]; written again, they may be there twice.
+    pub async fn write_all(&self, notes: &[JournalNote]) -> Result<(), RecordError> {
+        let rows: Vec<_> = notes
+            .iter()
+            .map(|note| {
+                let agent = cut(&note.agent, AGENT_CHARS_MAX);
+                (agent, cut(&note.message, MESSAGE_CHARS_MAX), note.error.as_deref())
+            })
+            .collect();
+        // Texts are always JSON.
+        let rows = serde_json::to_string(&rows).unwrap_or_default();
         let mut transaction = self.database.side().await?;
-        let values = [Value::Text(&agent), Value::Text(&message), Value::text_or_null(error)];
-        transaction.execute(&INSERT, &values).await?;
+        transaction.execute(&INSERT, &[Value::Text(&rows)]).await?;
         Ok(transaction.commit().await?)
     }
 
@@ -163,4 +189,8 @@ fn entry(row: &Row) -> Result<JournalEntry, RowError> {
         message: row.text(3)?,
         error: row.text_or_null(4)?,
     })
+}
+
+fn cut(text: &str, chars_max: usize) -> &str {
+    text.char_indices().nth(chars_max).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
 }

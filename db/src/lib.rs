@@ -43,7 +43,7 @@ pub use engine::{Engine, EngineInfo};
 pub use error::{MigrateError, OpenError, UrlError, WriteError};
 pub use grants::{Added, Grants};
 pub use hubs::{FIRST_LEASE, HubRow, Hubs, RegisterError};
-pub use journal::{Journal, JournalEntry};
+pub use journal::{Journal, JournalEntry, JournalNote};
 pub use keyrings::{Former, KEYRINGS_OPEN_MAX, KeyringState, Keyrings, StandingKeyring};
 pub use migrate::Migrated;
 pub use outbox::{Drained, OUTBOX_ROW_BYTES_MAX, OUTBOX_ROWS_MAX, Outbox, OutboxRow, OutboxRows, WaitingRow};

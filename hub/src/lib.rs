@@ -2,7 +2,7 @@
 //! TLS, and sees every delivery through to a recorded outcome.
 //!
 //! [`run()`] is a hub from start to stop. Below it, in the order in which an event passes:
-//! `listener` lets peers in, `connection` speaks with one of them, `command` does what it asks,
+//! `door` lets peers in, `connection` speaks with one of them, `command` does what it asks,
 //! `db`'s writer commits, `dispatch` decides who gets what and records what came of it.
 
 mod access;
@@ -16,7 +16,7 @@ pub mod recurrence;
 mod command;
 mod connection;
 mod dispatch;
-mod listener;
+mod door;
 mod refuse;
 mod schedule;
 mod store;

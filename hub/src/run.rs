@@ -4,17 +4,20 @@
 //! stands does the hub say where it listens. Stop is the way back: no new peers, answers to what is
 //! in hand, settlements, the last commit, the lease.
 
+mod lease;
+
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use db::{Commits, Database, HubRow, Hubs, RecordError, RegisterError, Writer, WriterOptions};
+use db::{Commits, Database, HubRow, Hubs, RecordError, Writer, WriterOptions};
 use futures::future::BoxFuture;
 use proto::HubId;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -25,24 +28,18 @@ use crate::config::{HubConfig, OutboxPoll};
 use crate::connection::Terms;
 use crate::data_folder::DataFolder;
 use crate::dispatch::{self, Caution, DispatchTask, LeftBehind, Parts};
+use crate::door::{Door, DoorParts};
 use crate::enrol::EnrolmentPort;
 use crate::error::HubError;
 use crate::health::{HealthState, Readiness};
 use crate::identity::HubIdentity;
 use crate::journal::Notes;
-use crate::listener::Door;
 use crate::metrics::Metrics;
 use crate::outbox::OutboxTask;
 use crate::rotation::{RotationDesk, RotationTask};
 use crate::schedule::ScheduleTask;
 use crate::store::Store;
 use crate::{enrol, health, passphrase, schedule};
-
-/// How long a hub counts as alive without renewing its lease.
-const LEASE: Duration = Duration::from_secs(5);
-
-/// How often the lease is renewed.
-const RENEW_EVERY: Duration = Duration::from_secs(1);
 
 /// How long each step of the stop may take beside the drain.
 const STEP_WITHIN: Duration = Duration::from_secs(5);
@@ -92,7 +89,7 @@ pub async fn run(
     info!(engine = ?database.engine(), version = migrated.version, applied = ?migrated.applied, "database open");
     let row = row_of(&hub, address_of(&listener)?);
     let caution = how_the_last_ended(&database.hubs(), &hub).await;
-    register(&database.hubs(), &row, &stop).await?;
+    lease::register(&database.hubs(), &row, &stop).await?;
     let clock = Clock::system();
     let (certificates, leaves) = (database.certificates(), config.leaves);
     let identity = HubIdentity::load(&certificates, &passphrase, &hub, leaves, clock.now()).await?;
@@ -131,6 +128,9 @@ struct Running {
     dispatcher: JoinSet<LeftBehind>,
     schedules: JoinSet<()>,
     door: JoinSet<()>,
+    /// Ends with the thread that shakes hands at the door, once there is one.
+    threshold: Option<oneshot::Receiver<Infallible>>,
+    outbox: JoinSet<()>,
     rest: JoinSet<()>,
     writer_stop: CancellationToken,
     dispatch_stop: CancellationToken,
@@ -164,10 +164,7 @@ impl Starting {
         let lost = tokio::select! {
             biased;
             () = stop.cancelled() => None,
-            lost = running.lease_lost.wait_for(Option::is_some) => lost.ok().and_then(|lost| lost.clone()),
-            _ = running.writer.join_next() => Some("the writer has ended".to_owned()),
-            _ = running.dispatcher.join_next() => Some("the dispatcher has ended".to_owned()),
-            _ = running.schedules.join_next() => Some("the firing of schedules has ended".to_owned()),
+            lost = running.lost() => lost,
         };
         let stopped = running.stop(self.config.drain).await;
         if let Err(error) = self.database.hubs().quit(&self.hub).await {
@@ -271,13 +268,17 @@ impl Starting {
             let task =
                 OutboxTask { outbox: self.database.outbox(), writer, clock: self.clock, metrics, poll };
             // It ends before the writer, like whatever else asks for writes.
-            running.door.spawn(task.run(running.closing.clone()));
+            running.outbox.spawn(task.run(running.closing.clone()));
         }
         let terms = self.terms(commands, notes, head.incarnation, &running);
         let (identity, limits) = (Arc::clone(&self.identity), self.config.limits);
         let enrolments = Arc::new(EnrolmentPort::new(&terms.commands, self.config.advertise.clone()));
-        let door = Door { listener, identity, terms, limits, enrolments };
-        running.door.spawn(door.run(running.closing.clone()));
+        let closing = running.closing.clone();
+        let opened = Door::open(DoorParts { identity, terms, limits, enrolments, closing }, listener);
+        let failed = |reason| HubError::Io { what: "starting the door's thread failed".to_owned(), reason };
+        let (door, threshold) = opened.map_err(failed)?;
+        running.door.spawn(door.run());
+        running.threshold = Some(threshold);
         Ok(running)
     }
 
@@ -290,7 +291,7 @@ impl Starting {
     ) -> Result<(), HubError> {
         let rest_stop = running.rest_stop.clone();
         let row = row_of(&self.hub, address_of(listener)?);
-        running.rest.spawn(keep_lease(self.database.hubs(), row, lease_says, rest_stop.clone()));
+        running.rest.spawn(lease::keep(self.database.hubs(), row, lease_says, rest_stop.clone()));
         let address = address_of(listener)?;
         let opened = enrol::open(&self.folder, self.config.local_enrolment, address);
         let failed = |reason| HubError::Io { what: "opening the enrolment socket failed".to_owned(), reason };
@@ -331,6 +332,8 @@ impl Running {
             dispatcher: JoinSet::new(),
             schedules: JoinSet::new(),
             door: JoinSet::new(),
+            threshold: None,
+            outbox: JoinSet::new(),
             rest: JoinSet::new(),
             writer_stop,
             dispatch_stop: CancellationToken::new(),
@@ -341,6 +344,24 @@ impl Running {
             rest_stop: CancellationToken::new(),
             lease_lost,
             readiness,
+        }
+    }
+
+    /// Waits until this hub cannot go on, and says why. Cancel safe.
+    async fn lost(&mut self) -> Option<String> {
+        let threshold = async {
+            match &mut self.threshold {
+                Some(ends) => drop(ends.await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            lost = self.lease_lost.wait_for(Option::is_some) => lost.ok().and_then(|lost| lost.clone()),
+            _ = self.writer.join_next() => Some("the writer has ended".to_owned()),
+            _ = self.dispatcher.join_next() => Some("the dispatcher has ended".to_owned()),
+            _ = self.schedules.join_next() => Some("the firing of schedules has ended".to_owned()),
+            () = threshold => Some("nobody is let in any more: the thread at the door has ended".to_owned()),
         }
     }
 
@@ -363,6 +384,7 @@ impl Running {
         };
         self.connections_stop.cancel();
         step("connections", &mut self.door).await;
+        step("the outbox", &mut self.outbox).await;
         step("the firing of schedules", &mut self.schedules).await;
         self.writer_stop.cancel();
         step("the writer", &mut self.writer).await;
@@ -441,52 +463,24 @@ fn row_of(hub: &HubId, address: SocketAddr) -> HubRow {
     HubRow { id: hub.clone(), internal: at.clone(), external: at, version: software }
 }
 
-/// Registers this hub, waiting for the lease of one that died without quitting.
-async fn register(hubs: &Hubs, row: &HubRow, stop: &CancellationToken) -> Result<(), HubError> {
-    let mut patience = LEASE * 2;
-    loop {
-        match hubs.register(row).await {
-            Ok(()) => return Ok(()),
-            Err(RegisterError::Alive { hub, for_ms }) => {
-                let wait = Duration::from_millis(for_ms).min(RENEW_EVERY);
-                if patience.is_zero() || stop.is_cancelled() {
-                    return Err(HubError::AnotherHub { hub, ends_in: Duration::from_millis(for_ms) });
-                }
-                info!(other = %hub, for_ms, "another hub holds the lease; waiting whether it renews it");
-                patience = patience.saturating_sub(wait);
-                tokio::time::sleep(wait).await;
-            }
-            Err(error) => {
-                return Err(HubError::Database(proto::Refusal::Unavailable { reason: error.to_string() }));
-            }
-        }
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
 
-/// Renews the lease, and says so when it is lost for good.
-async fn keep_lease(hubs: Hubs, row: HubRow, lost: watch::Sender<Option<String>>, stop: CancellationToken) {
-    let mut ticks = interval(RENEW_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            _ = ticks.tick() => {}
-        }
-        match hubs.renew(&row.id, LEASE).await {
-            Ok(true) => {}
-            // It ran out while the database was away; if nobody has taken over it is ours again.
-            Ok(false) => match hubs.register(&row).await {
-                Ok(()) => info!("the lease had run out and is held again"),
-                Err(RegisterError::Alive { hub, .. }) => {
-                    error!(other = %hub, "another hub has taken over; this one stops");
-                    lost.send_replace(Some(format!("hub {hub} has taken over")));
-                    return;
-                }
-                Err(error) => warn!(%error, "the lease could not be taken again; trying again"),
-            },
-            // The database is away: nobody else can take over either, and the fences hold.
-            Err(error) => warn!(%error, "the lease could not be renewed; trying again"),
-        }
+    #[tokio::test]
+    async fn a_hub_whose_door_has_ended_cannot_go_on() {
+        let (_lease_held, lease_lost) = watch::channel(None);
+        let (readiness, _) = watch::channel(Readiness::Ready);
+        let mut running = Running::new(JoinSet::new(), CancellationToken::new(), lease_lost, readiness);
+        running.writer.spawn(std::future::pending());
+        running.dispatcher.spawn(std::future::pending());
+        running.schedules.spawn(std::future::pending());
+        let (ends, threshold) = oneshot::channel();
+        running.threshold = Some(threshold);
+        assert!(running.lost().now_or_never().is_none());
+        drop(ends);
+        let lost = timeout(STEP_WITHIN, running.lost()).await.unwrap();
+        assert!(lost.unwrap().contains("door"));
     }
 }

@@ -1,37 +1,31 @@
 //! Handshakes: how many one processor does, and what a crowd at the door costs those who are inside.
 //!
 //! The first is both ends in memory, without sockets: the same certificates, the same settings as a hub
-//! and a spoke. The second is a hub with a spoke that publishes at a fixed rate, alone and then while in
-//! each second many others connect and many hang about without a word. All of them share the machine.
+//! and a spoke. For the second a hub, a crowd and whoever publishes at a fixed rate are a process each.
+//! They share the machine, so the same is measured beside a crowd that is no concern of the hub's: its
+//! handshakes are done elsewhere, by as many threads. What that costs is the machine's price, not the hub's.
 
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use certs::tls::{self, HubCertificate};
 use certs::{CertificateDer, IssuerKind, LEAF_LIFETIME};
-use db::DatabaseUrl;
-use hub::{Clock, ConnectionLimits, HubConfig};
+use hub::Clock;
 use proto::{HubId, ServiceName};
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 use serde::Serialize;
 use spoke::Spoke;
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval, sleep};
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
 
-use super::latency::Latencies;
+use super::crowd::{CROWD, Crowd, Manner, Told};
+use super::hub_process::HubProcess;
+use super::latency::{Latencies, wait_until};
 use super::load::{Maker, Names};
 use crate::failure::{Failure, Outcome};
 use crate::output::Shown;
-use crate::own_hub::OwnHub;
-
-/// Connections that shake hands in each second of the crowd, and connections that hang half-open.
-const CROWD: usize = 500;
 
 /// Handshakes in memory.
 const HANDSHAKES: u32 = 2_000;
@@ -39,11 +33,14 @@ const HANDSHAKES: u32 = 2_000;
 /// Answers that the publisher may wait for at a time.
 const UNANSWERED_MAX: usize = 4_096;
 
+/// Settings of a hub that lets the whole crowd in: turning it away would be cheaper.
+const LETS_ALL_IN: [&str; 4] = ["--unauthenticated-max", "1500", "--unauthenticated-per-address-max", "1000"];
+
 /// What is measured, and where.
 pub(super) struct Plan<'a> {
     pub(super) rate: u32,
     pub(super) lasting: Duration,
-    pub(super) database: DatabaseUrl,
+    pub(super) database: String,
     pub(super) folder: &'a std::path::Path,
 }
 
@@ -51,6 +48,7 @@ pub(super) struct Plan<'a> {
 #[derive(Debug, Serialize)]
 pub(super) struct Found {
     optimised: bool,
+    processors: usize,
     /// By one processor that does both ends.
     handshakes_per_second: f64,
     /// By one processor that does the hub's end alone.
@@ -58,43 +56,45 @@ pub(super) struct Found {
     rate: u32,
     seconds: f64,
     clean: Latencies,
-    crowd: usize,
-    beside_crowd: Latencies,
-    beside_crowd_of_clean: f64,
-    /// Spokes of the crowd that were welcome, in all.
-    welcomed: u64,
-    /// Spokes of the crowd that were not, in all.
-    turned_away: u64,
-    /// Half-open connections that the hub closed and that came again.
-    half_open_again: u64,
+    /// Processors that the hub uses while nobody is at the door.
+    clean_hub_processors: f64,
+    /// New spokes a second, and half-open connections.
+    crowd: u32,
+    beside: Vec<Beside>,
+}
+
+/// What a crowd cost.
+#[derive(Debug, Serialize)]
+struct Beside {
+    manner: Manner,
+    latencies: Latencies,
+    p99_of_clean: f64,
+    hub_processors: f64,
+    crowd_processors: f64,
+    #[serde(flatten)]
+    told: Told,
 }
 
 impl Shown for Found {
     fn for_people(&self) -> String {
-        let latency = |latency: &Latencies| {
-            format!(
-                "p50 {:.2} ms, p99 {:.2} ms, max {:.1} ms",
-                latency.p50_ms, latency.p99_ms, latency.max_ms
-            )
-        };
         let mut text = format!(
             "handshakes      {:.0} a second by one processor for both ends, {:.0} for the hub's alone\n\
-             publish         {} a second for {:.0} s, alone: {}\n\
-             beside a crowd  {} new spokes each second and {} half-open connections: {}\n                \
-             p99 {:.2} of the clean one; {} spokes were welcome, {} not; {} half-open ones closed",
+             publish         {} a second for {:.0} s, alone: {}; the hub uses {:.2} processors",
             self.handshakes_per_second,
             self.hub_handshakes_per_second,
             self.rate,
             self.seconds,
             latency(&self.clean),
-            self.crowd,
-            self.crowd,
-            latency(&self.beside_crowd),
-            self.beside_crowd_of_clean,
-            self.welcomed,
-            self.turned_away,
-            self.half_open_again,
+            self.clean_hub_processors,
         );
+        for beside in &self.beside {
+            text.push_str(&beside.for_people(self.crowd));
+        }
+        text.push_str(&format!(
+            "\nHub, publisher and crowd are a process each and share {} processors; the crowd has one thread, of \
+             the lowest priority.",
+            self.processors
+        ));
         if !self.optimised {
             text.push_str("\nThis program was built without optimisation: its figures mean nothing.");
         }
@@ -102,59 +102,140 @@ impl Shown for Found {
     }
 }
 
+impl Beside {
+    fn for_people(&self, crowd: u32) -> String {
+        let head = match self.manner {
+            Manner::Burst => {
+                format!(
+                    "beside a burst  {crowd} new spokes at once each second, {crowd} half-open connections"
+                )
+            }
+            Manner::Spread => {
+                format!(
+                    "beside a crowd  {crowd} new spokes evenly each second, {crowd} half-open connections"
+                )
+            }
+            Manner::Elsewhere => {
+                format!("the machine     {crowd} handshakes at once each second, none of them with the hub")
+            }
+        };
+        let mut text = format!(
+            "\n{head}: {}\n                p99 {:.1} of the clean one; the hub uses {:.2} processors, the crowd {:.2}",
+            latency(&self.latencies),
+            self.p99_of_clean,
+            self.hub_processors,
+            self.crowd_processors,
+        );
+        if self.manner != Manner::Elsewhere {
+            let Told { welcomed, turned_away, half_open_again, .. } = self.told;
+            text.push_str(&format!(
+                "; {welcomed} spokes were welcome, {turned_away} not; {half_open_again} half-open ones closed"
+            ));
+        }
+        text
+    }
+}
+
+fn latency(latency: &Latencies) -> String {
+    format!("p50 {:.2} ms, p99 {:.2} ms, max {:.1} ms", latency.p50_ms, latency.p99_ms, latency.max_ms)
+}
+
 /// Measures.
 pub(super) async fn measure(plan: &Plan<'_>, doing: impl Fn(String)) -> Outcome<Found> {
     doing(format!("{HANDSHAKES} handshakes in memory"));
-    let (both, hub_alone) = tokio::task::spawn_blocking(in_memory).await.map_err(Failure::failed)??;
-    let hub = start(plan).await?;
-    let publisher = hub.connect("bench-publisher").await?;
+    let counted = tokio::task::spawn_blocking(|| in_memory(HANDSHAKES)).await;
+    let (both, hub_alone) = counted.map_err(Failure::failed)??;
+    let hub = HubProcess::start(plan.folder, &plan.database, &LETS_ALL_IN).await?;
+    let publisher = Spoke::connect(hub.options("bench-publisher")?).await?;
     let maker = Maker::new("bench-handshakes", Names::Scattered, 200)?;
     doing(format!("{} events a second, alone", plan.rate));
-    let clean = publish(&publisher, &maker, plan).await?;
-    doing(format!("the same beside {CROWD} handshakes a second and {CROWD} half-open connections"));
-    let crowd = Crowd::gather(&hub)?;
-    let beside = publish(&publisher, &maker.after(1 << 20), plan).await?;
-    let crowd = crowd.disperse().await;
-    hub.stop().await?;
+    let (clean, clean_hub_processors) = phase(&hub, &publisher, &maker, plan).await?;
+    let mut beside = Vec::new();
+    for manner in [Manner::Burst, Manner::Spread, Manner::Elsewhere] {
+        doing(format!("the same beside {CROWD} handshakes a second: {manner:?}"));
+        let crowd = Crowd::gather(manner, hub.address(), hub.data())?;
+        let start = Instant::now();
+        let (latencies, hub_processors) = phase(&hub, &publisher, &maker, plan).await?;
+        let lasted = start.elapsed();
+        let told = crowd.disperse().await?;
+        beside.push(Beside {
+            manner,
+            latencies,
+            p99_of_clean: latencies.p99_ms / clean.p99_ms,
+            hub_processors,
+            crowd_processors: told.processor_seconds / lasted.as_secs_f64(),
+            told,
+        });
+    }
+    publisher.close().await.map_err(Failure::failed)?;
+    hub.stop().await;
     let per_second = |taken: Duration| f64::from(HANDSHAKES) / taken.as_secs_f64();
     Ok(Found {
         optimised: !cfg!(debug_assertions),
+        processors: std::thread::available_parallelism().map_or(0, usize::from),
         handshakes_per_second: per_second(both),
         hub_handshakes_per_second: per_second(hub_alone),
         rate: plan.rate,
         seconds: plan.lasting.as_secs_f64(),
         clean,
+        clean_hub_processors,
         crowd: CROWD,
-        beside_crowd_of_clean: beside.p99_ms / clean.p99_ms,
-        beside_crowd: beside,
-        welcomed: crowd.welcomed,
-        turned_away: crowd.turned_away,
-        half_open_again: crowd.half_open_again,
+        beside,
     })
 }
 
-/// A hub that lets the whole crowd in: turning it away would be cheaper.
-async fn start(plan: &Plan<'_>) -> Outcome<OwnHub> {
-    let limits = ConnectionLimits {
-        unauthenticated_max: 3 * CROWD,
-        unauthenticated_per_address_max: 2 * CROWD,
-        ..ConnectionLimits::default()
-    };
-    OwnHub::start(HubConfig {
-        database: plan.database.clone(),
-        listen: "127.0.0.1:0".to_owned(),
-        health: None,
-        limits,
-        ..HubConfig::new(PathBuf::from(plan.folder))
-    })
-    .await
+/// Publishes for a while: how long it took, and how many processors the hub used.
+async fn phase(
+    hub: &HubProcess,
+    publisher: &Spoke,
+    maker: &Maker,
+    plan: &Plan<'_>,
+) -> Outcome<(Latencies, f64)> {
+    let (start, used) = (Instant::now(), hub.processor_seconds());
+    let latencies = publish(publisher, maker, plan).await?;
+    Ok((latencies, (hub.processor_seconds() - used) / start.elapsed().as_secs_f64()))
 }
 
-/// How long [`HANDSHAKES`] full handshakes take one processor, and the hub's end of them.
-fn in_memory() -> Outcome<(Duration, Duration)> {
+/// Publishes at the plan's rate, and tells how long each event took from when it was due to its answer.
+///
+/// A thread of its own tells when an event is due: the runtime's timers would add up to a millisecond.
+async fn publish(spoke: &Spoke, maker: &Maker, plan: &Plan<'_>) -> Outcome<Latencies> {
+    let (gap, lasting) = (Duration::from_secs(1) / plan.rate, plan.lasting);
+    let start = Instant::now() + gap;
+    let (tick, mut ticks) = mpsc::channel(UNANSWERED_MAX);
+    let clock = tokio::task::spawn_blocking(move || {
+        let moments = (0_u64..).map(|number| (number, start + gap.mul_f64(number as f64)));
+        for (number, due) in moments.take_while(|(_, due)| *due < start + lasting) {
+            wait_until(due);
+            if tick.blocking_send((number, due)).is_err() {
+                break;
+            }
+        }
+    });
+    let mut publishing = JoinSet::<Outcome<Duration>>::new();
+    let mut taken = Vec::new();
+    while let Some((number, due)) = ticks.recv().await {
+        let (spoke, event) = (spoke.clone(), maker.event(number)?);
+        publishing.spawn(async move {
+            spoke.publish(event).await?;
+            Ok(due.elapsed())
+        });
+        while let Some(published) = publishing.try_join_next() {
+            taken.push(published.map_err(Failure::failed)??);
+        }
+    }
+    while let Some(published) = publishing.join_next().await {
+        taken.push(published.map_err(Failure::failed)??);
+    }
+    clock.await.map_err(Failure::failed)?;
+    Latencies::of(taken)
+}
+
+/// How long `count` full handshakes take one processor, and the hub's end of them.
+pub(super) fn in_memory(count: u32) -> Outcome<(Duration, Duration)> {
     let (server, client) = settings()?;
     let (start, mut hub_alone) = (Instant::now(), Duration::ZERO);
-    for _ in 0..HANDSHAKES {
+    for _ in 0..count {
         let mut spoke = ClientConnection::new(client.clone(), tls::hub_name()).map_err(Failure::failed)?;
         let mut hub = ServerConnection::new(server.clone()).map_err(Failure::failed)?;
         while spoke.is_handshaking() || hub.is_handshaking() {
@@ -206,111 +287,4 @@ fn settings() -> Outcome<(Arc<ServerConfig>, Arc<ClientConfig>)> {
     let chain = vec![leaf, spokes.certificate().clone()];
     let client = tls::client_config(&roots, chain, &key).map_err(Failure::failed)?;
     Ok((Arc::new(server), Arc::new(client)))
-}
-
-/// Publishes at the plan's rate, and tells how long each event took from when it was due to its answer.
-async fn publish(spoke: &Spoke, maker: &Maker, plan: &Plan<'_>) -> Outcome<Latencies> {
-    let gap = Duration::from_secs(1) / plan.rate;
-    let start = Instant::now() + gap;
-    let (told, mut answers) = mpsc::channel::<Outcome<Duration>>(UNANSWERED_MAX);
-    let mut publishing = JoinSet::new();
-    let mut taken = Vec::new();
-    for number in 0_u32.. {
-        let due = start + gap.mul_f64(f64::from(number));
-        if due >= start + plan.lasting {
-            break;
-        }
-        tokio::time::sleep_until(due).await;
-        let (spoke, event, told) = (spoke.clone(), maker.event(u64::from(number))?, told.clone());
-        publishing.spawn(async move {
-            let published = spoke.publish(event).await.map_err(Failure::from);
-            // Whoever has had enough does not want to know.
-            let _ = told.send(published.map(|_| due.elapsed())).await;
-        });
-        while let Ok(answer) = answers.try_recv() {
-            taken.push(answer?);
-        }
-        while publishing.try_join_next().is_some() {}
-    }
-    drop(told);
-    while let Some(answer) = answers.recv().await {
-        taken.push(answer?);
-    }
-    Latencies::of(taken)
-}
-
-/// Strangers at the door of a hub.
-struct Crowd {
-    stop: CancellationToken,
-    tasks: JoinSet<Told>,
-}
-
-/// What became of some of them.
-#[derive(Debug, Default)]
-struct Told {
-    welcomed: u64,
-    turned_away: u64,
-    half_open_again: u64,
-}
-
-impl Crowd {
-    fn gather(hub: &OwnHub) -> Outcome<Self> {
-        let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
-        for _ in 0..CROWD {
-            tasks.spawn(hang_about(hub.address(), stop.clone()));
-        }
-        // One identity for all: it is shaking hands that is measured, not enrolment.
-        let options = hub.options("bench-crowd")?;
-        tasks.spawn(shake_hands(options, stop.clone()));
-        Ok(Self { stop, tasks })
-    }
-
-    async fn disperse(mut self) -> Told {
-        self.stop.cancel();
-        let mut all = Told::default();
-        while let Some(told) = self.tasks.join_next().await {
-            let told = told.unwrap_or_default();
-            all.welcomed += told.welcomed;
-            all.turned_away += told.turned_away;
-            all.half_open_again += told.half_open_again;
-        }
-        all
-    }
-}
-
-/// A connection that never says a word; when the hub closes it, another one.
-async fn hang_about(hub: std::net::SocketAddr, stop: CancellationToken) -> Told {
-    let mut told = Told::default();
-    let hang = async {
-        loop {
-            if let Ok(mut stream) = TcpStream::connect(hub).await {
-                // Nothing comes; it ends when the hub closes.
-                let _ = stream.read(&mut [0; 16]).await;
-                told.half_open_again += 1;
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let _ = stop.run_until_cancelled(hang).await;
-    told
-}
-
-/// In each second as many spokes as the crowd has connect and leave again.
-async fn shake_hands(options: spoke::SpokeOptions, stop: CancellationToken) -> Told {
-    let mut told = Told::default();
-    let mut seconds = interval(Duration::from_secs(1));
-    while stop.run_until_cancelled(seconds.tick()).await.is_some() {
-        let mut spokes = JoinSet::new();
-        for _ in 0..CROWD {
-            let options = options.clone();
-            spokes.spawn(async move { Spoke::connect(options).await.is_ok() });
-        }
-        while let Some(welcome) = spokes.join_next().await {
-            match welcome.unwrap_or(false) {
-                true => told.welcomed += 1,
-                false => told.turned_away += 1,
-            }
-        }
-    }
-    told
 }

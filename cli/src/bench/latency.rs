@@ -160,7 +160,7 @@ async fn collect(
 
 /// Sleeps on a thread of its own, to some hundredths of a millisecond: the runtime's timers would add
 /// up to a whole one, which is more than what is measured.
-fn wait_until(moment: Instant) {
+pub(super) fn wait_until(moment: Instant) {
     #[expect(clippy::disallowed_methods, reason = "this is not a runtime thread")]
     std::thread::sleep(moment.saturating_duration_since(Instant::now()));
 }

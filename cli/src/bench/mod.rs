@@ -7,7 +7,9 @@
 
 mod ceiling;
 mod commits;
+pub(crate) mod crowd;
 mod handshakes;
+mod hub_process;
 mod latency;
 mod load;
 mod process;
@@ -120,11 +122,12 @@ pub(crate) async fn run(args: BenchArgs, place: &Place, output: &mut Output) -> 
     database.migrate().await?;
     schedules::check_empty(&database, &url.to_string()).await?;
     database.close().await;
+    // What a hub in a process of its own is told.
+    let database = match &place.database {
+        Some(url) => url.clone(),
+        None => format!("sqlite:{}", folder.path().join("eventflow.db").display()),
+    };
     if let Some(pending) = args.schedules {
-        let database = match &place.database {
-            Some(url) => url.clone(),
-            None => format!("sqlite:{}", folder.path().join("eventflow.db").display()),
-        };
         let (rate, lasting) = (args.rate, args.lasting);
         let plan = schedules::Plan { pending, rate, lasting, database, folder: folder.path() };
         let progress = progress::bar(None);
@@ -135,7 +138,7 @@ pub(crate) async fn run(args: BenchArgs, place: &Place, output: &mut Output) -> 
     }
     if args.handshakes {
         let (rate, lasting) = (args.rate, args.lasting);
-        let plan = handshakes::Plan { rate, lasting, database: url, folder: folder.path() };
+        let plan = handshakes::Plan { rate, lasting, database, folder: folder.path() };
         let progress = progress::bar(None);
         progress.enable_steady_tick(Duration::from_millis(200));
         let found = handshakes::measure(&plan, |what| progress.set_message(what)).await;

@@ -1,4 +1,4 @@
-//! What this process has used so far, as Linux counts it.
+//! What this process and others have used so far, as Linux counts it.
 
 use std::fs;
 
@@ -7,7 +7,12 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Seconds of processor time that all threads have used; 0 where it cannot be read.
 pub(super) fn processor_seconds() -> f64 {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    processor_seconds_of(std::process::id())
+}
+
+/// The same of another process.
+pub(super) fn processor_seconds_of(process: u32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     processor_ticks(&stat) / TICKS_PER_SECOND
 }
 

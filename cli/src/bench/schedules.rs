@@ -4,7 +4,6 @@
 //! into the tables past it; those that are measured are asked for like anybody would. Lateness is from due
 //! until a subscriber has the event in hand: the commit and the push are part of it.
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use db::{Database, ScheduleWish, WriterOptions};
@@ -12,14 +11,12 @@ use futures::stream::{StreamExt, TryStreamExt};
 use hub::Clock;
 use proto::{Data, Domain, EventName, HubId, NewEvent, Pid, Position, ServiceName, Timestamp};
 use serde::{Deserialize, Serialize};
-use spoke::{EventStream, Spoke, SpokeOptions, Subscription, Told};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, ChildStdout, Command};
+use spoke::{EventStream, Spoke, Subscription, Told};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::commits;
+use super::hub_process::HubProcess;
 use super::latency::Latencies;
 use crate::failure::{Failure, Outcome};
 use crate::output::Shown;
@@ -33,6 +30,9 @@ const BURST_SECONDS: u64 = 10;
 
 /// How much later than when it is asked for the first of a load is due.
 const LEAD: Duration = Duration::from_secs(5);
+
+/// How often a hub has read what is due, on its page of metrics.
+const READS: &str = "eventflow_schedule_reads_total";
 
 /// How long the last event of a load may take after it was due.
 const LAST_WITHIN: Duration = Duration::from_secs(120);
@@ -118,19 +118,15 @@ pub(super) async fn measure(plan: &Plan<'_>, doing: impl Fn(String)) -> Outcome<
     database.close().await;
     let fill_seconds = clock.now().since(began).as_secs_f64();
 
-    let hub = HubProcess::start(plan).await?;
+    let hub = HubProcess::start(plan.folder, &plan.database, &[]).await?;
     doing(format!("waiting {:?} while nothing is due", plan.lasting));
-    let before = hub.reads().await?;
+    let before = hub.metric(READS).await?;
     sleep(plan.lasting).await;
-    let idle_reads = hub.reads().await? - before;
+    let idle_reads = hub.metric(READS).await? - before;
     let idle_memory_mib = hub.memory_mib("VmRSS:");
 
-    let options = |service: &str| -> Outcome<SpokeOptions> {
-        let service = ServiceName::parse(service).map_err(Failure::failed)?;
-        Ok(SpokeOptions::new(service, plan.folder).hub(hub.address.clone()))
-    };
-    let (publisher, reader) =
-        (Spoke::connect(options("bench-scheduler")?).await?, Spoke::connect(options("bench-reader")?).await?);
+    let publisher = Spoke::connect(hub.options("bench-scheduler")?).await?;
+    let reader = Spoke::connect(hub.options("bench-reader")?).await?;
     doing(format!("{BURST} within {BURST_SECONDS} s"));
     let gap = Duration::from_secs(BURST_SECONDS) / u32::try_from(BURST).unwrap_or(u32::MAX);
     let burst_lateness = load(&publisher, &reader, clock, "bench-burst", BURST, gap).await?;
@@ -252,62 +248,6 @@ async fn arrivals(mut told: EventStream, clock: Clock, count: usize) -> Outcome<
         }
     }
     Ok(late)
-}
-
-/// A hub as people run it.
-struct HubProcess {
-    child: Child,
-    _lines: BufReader<ChildStdout>,
-    address: String,
-    health: String,
-}
-
-#[derive(Deserialize)]
-struct Said {
-    address: String,
-    health: String,
-}
-
-impl HubProcess {
-    async fn start(plan: &Plan<'_>) -> Outcome<Self> {
-        let program = std::env::current_exe().map_err(Failure::failed)?;
-        let mut child = Command::new(program)
-            .args(["hub", "--json", "--listen", "127.0.0.1:0", "--health", "127.0.0.1:0", "--log", "warn"])
-            .env("EVENTFLOW_DATA", plan.folder)
-            .env("EVENTFLOW_DATABASE", &plan.database)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| Failure::failed(format_args!("the hub cannot be started: {error}")))?;
-        let stdout = child.stdout.take().ok_or_else(|| Failure::failed("the hub says nothing"))?;
-        let (mut lines, mut line) = (BufReader::new(stdout), String::new());
-        lines.read_line(&mut line).await.map_err(Failure::failed)?;
-        let said: Said = serde_json::from_str(&line)
-            .map_err(|error| Failure::failed(format_args!("the hub did not start ({error}): {line}")))?;
-        Ok(Self { child, _lines: lines, address: said.address, health: said.health })
-    }
-
-    /// How often it has read what is due.
-    async fn reads(&self) -> Outcome<f64> {
-        let address = self.health.parse().map_err(Failure::failed)?;
-        let page = commits::page(address).await?;
-        Ok(commits::value(&page, "eventflow_schedule_reads_total"))
-    }
-
-    /// A size of `/proc/PID/status`, in MiB; 0 where it cannot be read.
-    fn memory_mib(&self, field: &str) -> f64 {
-        let path = format!("/proc/{}/status", self.child.id().unwrap_or_default());
-        let status = std::fs::read_to_string(path).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix(field));
-        let kib: Option<f64> = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-        kib.unwrap_or_default() / 1024.0
-    }
-
-    async fn stop(mut self) {
-        // Nothing of it is used any more, so it may end as in a crash.
-        let _ended = self.child.kill().await;
-    }
 }
 
 /// A database that must have no events yet.

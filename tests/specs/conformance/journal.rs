@@ -1,5 +1,6 @@
 //! The log table (E8): what agents noted, and an archive for what is old.
 
+use db::JournalNote;
 use eventflow_tests::{TestDatabase, on_every_engine};
 use proto::Timestamp;
 
@@ -18,6 +19,28 @@ on_every_engine! {
         assert_eq!((notes[0].agent.as_str(), notes[0].message.as_str()), ("hub", "a spoke connected"));
         assert_eq!(notes[0].error, None);
         assert_eq!(notes[1].error.as_deref(), Some("{\"kind\":\"io\"}"));
+        handle.close().await;
+    }
+
+    async fn notes_that_are_written_together_keep_their_order_and_what_is_too_long_is_cut(database: &TestDatabase) {
+        let handle = database.open().await;
+        let journal = handle.journal();
+        let note = |message: String, error: Option<&str>| JournalNote {
+            agent: "hüb/1 🦀".repeat(30),
+            message,
+            error: error.map(str::to_owned),
+        };
+        let long = "🦀\"\\\n".repeat(4_001);
+        let notes = [note("first".to_owned(), None), note(long, Some("{\"a\":\"'\"}")), note(String::new(), None)];
+        journal.write_all(&notes).await.unwrap();
+        journal.write_all(&[]).await.unwrap();
+        let written = journal.page(0, 10).await.unwrap();
+        assert_eq!(written.len(), 3);
+        assert_eq!(written[0].agent.chars().count(), 128);
+        assert_eq!((written[0].message.as_str(), written[0].error.as_deref()), ("first", None));
+        assert_eq!(written[1].message, "🦀\"\\\n".repeat(4_000));
+        assert_eq!(written[1].error.as_deref(), Some("{\"a\":\"'\"}"));
+        assert_eq!((written[2].message.as_str(), written[2].error.as_deref()), ("", None));
         handle.close().await;
     }
 
