@@ -36,10 +36,6 @@ use crate::identity::HubIdentity;
 /// What operators see the thread as.
 const THREAD: &str = "eventflow-door";
 
-/// How much the thread gives way to others: from 0, not at all, to 19. At 10 it gets a tenth of a processor
-/// that somebody else wants for himself, so that a busy machine still lets in whoever comes.
-const NICENESS: i32 = 10;
-
 /// A step of a handshake that took as long has computed; others have only looked whether there is something
 /// to read.
 const TIRED_AFTER: Duration = Duration::from_micros(50);
@@ -215,8 +211,7 @@ struct Guest {
     place: OwnedSemaphorePermit,
 }
 
-/// Starts a thread that does `work` and gives way to others. What is returned ends when it does, also by
-/// a panic.
+/// Starts a thread that does `work`. What is returned ends when it does, also by a panic.
 fn on_its_own_thread(
     runtime: Runtime,
     work: impl Future<Output = ()> + Send + 'static,
@@ -224,19 +219,9 @@ fn on_its_own_thread(
     let (ends, ended) = oneshot::channel();
     std::thread::Builder::new().name(THREAD.to_owned()).spawn(move || {
         let _ends = ends;
-        give_way();
         runtime.block_on(work);
     })?;
     Ok(ended)
-}
-
-/// On Linux this is a thread's own; elsewhere it would be the whole hub's.
-fn give_way() {
-    if cfg!(target_os = "linux")
-        && let Err(error) = rustix::process::setpriority_process(None, NICENESS)
-    {
-        debug!(%error, "the door's thread has the same priority as others");
-    }
 }
 
 /// Leaves the processor to others for a moment.

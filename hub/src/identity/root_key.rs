@@ -69,7 +69,7 @@ pub async fn forget_root_key(
     let open = rotations.open().await.map_err(unavailable("read"))?;
     let id = Standing::of(&known(&rows), None)?.root.to_string();
     let row = rows.iter().find(|row| row.version == 0 && row.id == id);
-    let row = row.ok_or(IdentityError::AuthorityMissing { id: AuthorityKind::Root.name() })?;
+    let row = row.ok_or_else(|| IdentityError::AuthorityMissing { id: AuthorityKind::Root.name() })?;
     if row.key.is_none() {
         return Err(IdentityError::KeyElsewhere { id, wanted: RotationKind::Intermediate }.into());
     }

@@ -171,7 +171,7 @@ on_every_engine! {
                 assert!(!missed, "read {} of {told} revocations up to number {newest}", read.len());
             }
         };
-        within("the revocations", async { tokio::join!(join_all(revoking), reading) }).await;
+        Box::pin(within("the revocations", async { tokio::join!(join_all(revoking), reading) })).await;
         join_all(handles.iter().map(Database::close)).await;
     }
 

@@ -151,14 +151,10 @@ async fn a_panic_on_the_thread_is_noticed() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn operators_see_the_thread_and_it_gives_way_to_others() {
+async fn operators_see_the_thread() {
     let standing = standing(8).await;
     let _client = standing.shaken();
     let threads = std::fs::read_dir("/proc/self/task").unwrap().map(|thread| thread.unwrap().path());
     let read = |path: std::path::PathBuf| std::fs::read_to_string(path).unwrap_or_default();
-    let mut doors = threads.filter(|thread| read(thread.join("comm")).trim() == THREAD);
-    let stat = read(doors.next().unwrap().join("stat"));
-    // Its name may hold blanks; the priority is the seventeenth field after it.
-    let niceness = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(16);
-    assert_eq!(niceness, Some(NICENESS.to_string().as_str()));
+    assert!(threads.map(|thread| read(thread.join("comm"))).any(|name| name.trim() == THREAD));
 }
