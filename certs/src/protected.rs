@@ -104,8 +104,8 @@ mod tests {
         let (root, other) = (Scene::new().root, Scene::new().root);
         let secret = passphrase("correct horse battery");
         let text = root.to_protected_pem(&secret).unwrap();
-        let plain = pem::text(None, &[root.certificate().clone()]);
-        let two = format!("{text}{}", *pem::text(None, &[other.certificate().clone()]));
+        let plain = pem::text(None, std::slice::from_ref(root.certificate()));
+        let two = format!("{text}{}", *pem::text(None, std::slice::from_ref(other.certificate())));
         let damaged = text.replacen("\nMI", "\nMJ", 1);
         let cut = text.get(..120).unwrap();
         for bad in ["", plain.as_str(), two.as_str(), damaged.as_str(), cut] {
@@ -113,8 +113,8 @@ mod tests {
             assert!(matches!(read, Err(CertError::NotProtected { .. })), "{bad}: {read:?}");
         }
         let mixed = text.replace(
-            pem::text(None, &[root.certificate().clone()]).as_str(),
-            pem::text(None, &[other.certificate().clone()]).as_str(),
+            pem::text(None, std::slice::from_ref(root.certificate())).as_str(),
+            pem::text(None, std::slice::from_ref(other.certificate())).as_str(),
         );
         let read = Authority::from_protected_pem(mixed.as_bytes(), &secret);
         assert!(matches!(read, Err(CertError::KeyMismatch)), "{read:?}");

@@ -209,7 +209,7 @@ fn what_was_signed_is_told_apart_by_its_keys_in_any_order() {
     let refused =
         |given: &[CertificateDer<'static>]| sort_signed(given, &hub.key, &spoke.key).unwrap_err().to_string();
     assert!(refused(&all[..3]).contains("issuer of hubs"));
-    assert!(refused(&[of_hub.clone()]).contains("issuer of spokes"));
+    assert!(refused(std::slice::from_ref(&of_hub)).contains("issuer of spokes"));
     assert!(refused(&[of_hub.clone(), of_spoke.clone(), signed(&hub)]).contains("two certificates"));
     let plain = {
         let wanted = CertificateParams::default();
