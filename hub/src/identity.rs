@@ -32,6 +32,7 @@ pub(crate) mod rotation;
 pub(crate) mod standing;
 mod succession;
 mod times;
+mod unknown;
 
 pub(crate) use elsewhere::Imported;
 pub(crate) use enrolment::Entry;
@@ -44,6 +45,7 @@ pub use times::{LEAF_LIFETIME_MAX, LEAF_LIFETIME_MIN, LeafLifetimeError, LeafTim
 use expiry::Ends;
 use keys::Vault;
 use standing::Standing;
+use unknown::Unknown;
 
 /// How long before its end a certificate is treated as ended, at most.
 const ENDED_BEFORE_MAX: Duration = Duration::from_mins(10);
@@ -102,6 +104,7 @@ pub(crate) struct HubIdentity {
     times: LeafTimes,
     current: RwLock<Arc<Current>>,
     shown: Arc<HubCertificate>,
+    unknown: Unknown,
     /// The right to replace what is current: one has it at a time.
     replacing: Semaphore,
 }
@@ -162,7 +165,8 @@ impl HubIdentity {
         let server_config = server_config(&authorities, &shown)?;
         let current = RwLock::new(Arc::new(Current { authorities, leaf, server_config }));
         let replacing = Semaphore::new(1);
-        Ok(Self { vault, hub: hub.clone(), times, current, shown, replacing })
+        let unknown = Unknown::default();
+        Ok(Self { vault, hub: hub.clone(), times, current, shown, unknown, replacing })
     }
 
     /// Reads the authorities anew, trusts what is trusted now, and shows a new leaf if the one that is
@@ -330,15 +334,21 @@ impl HubIdentity {
 
     /// Who the holder of `leaf` is, by its row. TLS must have verified the chain.
     ///
-    /// Each call reads the table, so that a revocation counts for the very next connection. If it is
-    /// shown for the first time, the certificates that it has taken the place of end with this.
+    /// Each call reads the table, so that a revocation counts for the very next connection; only of leaves
+    /// that were in no row it is remembered for some seconds. If it is shown for the first time, the certificates that it has taken the place of end with this.
     ///
     /// # Errors
     /// [`AuthError`] if there is no such row, it does not fit, or it does not count any more.
     pub(crate) async fn authenticate(&self, leaf: &[u8], now: Timestamp) -> Result<Peer, AuthError> {
         let fingerprint = certs::fingerprint(leaf);
         let claimed = certs::identity(leaf).map_err(AuthError::Certificate)?;
-        let found = self.vault.leaf(&fingerprint).await?.ok_or(AuthError::Unknown)?;
+        if self.unknown.holds(&fingerprint, now) {
+            return Err(AuthError::Unknown);
+        }
+        let Some(found) = self.vault.leaf(&fingerprint).await? else {
+            self.unknown.remember(fingerprint, now);
+            return Err(AuthError::Unknown);
+        };
         let row = &found.row;
         let id = || row.id.clone();
         let fits = row.role == claimed.role.as_str()

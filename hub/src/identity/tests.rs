@@ -214,7 +214,13 @@ async fn a_leaf_that_is_in_no_row_is_refused_whoever_signed_it() {
     let keys = keys().await;
     let identity = keys.load("1.hub").await.unwrap();
     let minted = unstored(&identity);
-    assert_eq!(identity.authenticate(&minted, now()).await, Err(AuthError::Unknown));
+    let shown = now();
+    assert_eq!(identity.authenticate(&minted, shown).await, Err(AuthError::Unknown));
+    // For some seconds nobody asks the table for it again.
+    let row = chain::row("billing/i-1", "spoke", "billing", "issuer/spoke", &minted).unwrap();
+    keys.certificates().persist(&row).await.unwrap();
+    assert_eq!(identity.authenticate(&minted, shown).await, Err(AuthError::Unknown));
+    assert!(identity.authenticate(&minted, shown.plus(Duration::from_secs(5))).await.is_ok());
 }
 
 #[tokio::test]

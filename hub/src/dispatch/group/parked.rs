@@ -143,6 +143,18 @@ impl Group {
                 let reason = format!("behind parked event {from}");
                 self.settle_entry(position, entry, Outcome::Parked { reason }, now);
             }
+            self.go_on(&pid);
+        }
+    }
+
+    /// What is first of a process now goes, if nothing but what was before it has kept it: an event from before
+    /// its process was parked, which was replayed and stood behind one that is parked.
+    fn go_on(&mut self, pid: &Pid) {
+        let first = self.pids.get(pid).and_then(|queue| queue.front().copied());
+        let Some(first) = first else { return };
+        let is_behind = self.in_hand.get(&first).is_some_and(|entry| entry.state == State::Behind);
+        if is_behind && !self.parked.holds(pid, first) {
+            self.advance(first);
         }
     }
 
