@@ -197,11 +197,9 @@ impl RotationTask {
                 () = wake.notified() => {}
                 _ = ticks.tick() => {}
             }
-            let turned = tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                turned = self.turn() => turned,
-            };
+            // To its end, also when the hub stops: a connection that is given back in the middle of a statement
+            // may wait for an answer for ever, and then nobody can close the database.
+            let turned = self.turn().await;
             match &turned {
                 Err(error) if !failing => {
                     error!(%error, "certificates cannot be looked after; trying again each second");

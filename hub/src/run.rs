@@ -170,7 +170,9 @@ impl Starting {
         if let Err(error) = self.database.hubs().quit(&self.hub).await {
             warn!(%error, "this hub could not be marked as quit; its lease will end by itself");
         }
-        self.database.close().await;
+        if timeout(STEP_WITHIN, self.database.close()).await.is_err() {
+            warn!(within = ?STEP_WITHIN, "not all connections to the database were closed in time");
+        }
         match lost {
             Some(reason) => Err(HubError::LeaseLost { reason }),
             None => Ok(stopped),

@@ -105,6 +105,8 @@ impl DatabaseServer {
             .args(["--no-defaults", "--bind-address=127.0.0.1", "--skip-name-resolve"])
             .args(as_root())
             .arg(format!("--datadir={folder}/data"))
+            // A server that starts removes what others have in a folder that they share.
+            .arg(format!("--tmpdir={folder}/data"))
             .arg(format!("--socket={folder}/sock"))
             .arg(format!("--pid-file={folder}/pid"))
             .arg(format!("--port={}", self.port))
