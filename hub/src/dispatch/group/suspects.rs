@@ -187,8 +187,10 @@ impl Group {
         let waited = self.suspects.flushed();
         // Those that have not left count as in flight, too.
         let mut staying: HashMap<MemberKey, u32> = HashMap::new();
-        for (key, ..) in waited.iter().filter_map(delivery).filter(|waited| self.is_out(*waited)) {
-            *staying.entry(key).or_default() += 1;
+        for waits in waited.iter().filter_map(delivery) {
+            if self.is_out(waits) || self.overdue.contains(&waits) {
+                *staying.entry(waits.0).or_default() += 1;
+            }
         }
         for effect in waited {
             let Some(waits @ (key, position, _)) = delivery(&effect) else { continue };
@@ -199,8 +201,13 @@ impl Group {
                 && self.members.may_have_one_more(key, stay)
                 && self.pauses.of(event).is_none()
                 && !self.is_preceded(&event.pid, position);
-            if is_out {
+            // It has run out of time before it left, so its member will never answer it.
+            let is_overdue = self.overdue.remove(&waits);
+            if is_out || is_overdue {
                 staying.insert(key, stay.saturating_sub(1));
+            }
+            if is_overdue {
+                self.credited(key);
             }
             if goes {
                 effects.push(effect);

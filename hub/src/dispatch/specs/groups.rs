@@ -102,6 +102,19 @@ fn what_waits_for_its_note_stays_when_its_member_may_have_less_meanwhile() {
 }
 
 #[test]
+fn what_runs_out_of_time_before_it_leaves_costs_its_member_no_credit() {
+    let mut scene = Scene::new(Order::ByPid);
+    scene.desk.beware();
+    scene.join(1, 1);
+    scene.commit(&[(1, "a")]);
+    assert!(delivered(&scene.pump()).is_empty(), "it waits for its note");
+    assert!(delivered(&scene.wait(Duration::from_secs(3_600))).is_empty());
+    scene.desk.flushed(GROUP, &mut Vec::new());
+    let went = delivered(&scene.wait(Duration::from_secs(3_600)));
+    assert_eq!(went, [(1, 1, 2)], "after all, as another delivery");
+}
+
+#[test]
 fn what_waits_for_its_note_does_not_follow_a_member_that_has_enough() {
     let mut scene = Scene::new(Order::ByPid);
     scene.desk.beware();
