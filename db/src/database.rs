@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Error, Executor as _};
+use sqlx::{ConnectOptions as _, Connection as _, Error, Executor as _};
 
 use crate::connection::{Connection, Pools, Transaction, Turn};
 use crate::engine::EngineInfo;
@@ -22,6 +22,9 @@ const SIDE_WRITERS_MAX: u32 = 2;
 
 /// How long the first connection, and later a free one of a pool, is waited for.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long a server's connection that is given back to its pool may take to answer.
+const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(1);
 
 /// How long SQLite waits for a lock that another process holds.
 const BUSY_WITHIN: Duration = Duration::from_secs(10);
@@ -200,6 +203,14 @@ impl Database {
                     .acquire_timeout(CONNECT_WITHIN)
                     .after_connect(|connection, _| {
                         Box::pin(async move { connection.execute(sqlx::raw_sql(SESSION)).await.map(drop) })
+                    })
+                    // One that was given back in the middle of a statement may wait for ever for an answer
+                    // that nobody gives; then it is closed, and its place is free again.
+                    .after_release(|connection, _| {
+                        Box::pin(async move {
+                            let answered = tokio::time::timeout(GIVEN_BACK_WITHIN, connection.ping()).await;
+                            answered.map_err(|_| Error::PoolTimedOut)?.map(|()| true)
+                        })
                     })
                     .connect_lazy_with(options.clone()),
             )

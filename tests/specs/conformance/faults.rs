@@ -1,12 +1,30 @@
 //! What the log answers when the database falls away under it, or comes back older than it was.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
 use db::{Database, MigrateError, OpenError, WriteError};
 use eventflow_tests::database::Killer;
-use eventflow_tests::events::{event, with_id};
+use eventflow_tests::events::{event, name, with_id};
 use eventflow_tests::log::publish;
 use eventflow_tests::{Log, TestDatabase, on_every_engine, within};
 use futures::future::join_all;
-use proto::{Position, Refusal};
+use proto::rotation::HubTrust;
+use proto::{HubId, Position, Refusal};
+
+/// Lets `future` get on so many times, and then drops it.
+async fn given_up_after(polls: usize, future: impl Future) {
+    let (mut future, mut left) = (pin!(future), polls);
+    poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(());
+        }
+        left -= 1;
+        future.as_mut().poll(context).map(|_| ())
+    })
+    .await;
+}
 
 on_every_engine! {
     async fn an_older_copy_of_the_log_is_not_written_to(database: &TestDatabase) {
@@ -32,6 +50,21 @@ on_every_engine! {
         assert!(refused.is_err(), "{refused:?}");
         assert_eq!(database.number("SELECT COUNT(*) FROM event").await, 1);
         log.close().await;
+    }
+
+    async fn what_is_given_up_in_the_middle_leaves_every_connection_of_use(database: &TestDatabase) {
+        let handle = database.open().await;
+        let trust = HubTrust { hub: name::<HubId>("1.hub"), loaded: 1, kept: 1 };
+        for polls in (0..30).cycle().take(300) {
+            given_up_after(polls, handle.rotations().note_trust(&trust)).await;
+            given_up_after(polls, handle.access_head()).await;
+        }
+        let both = || async {
+            handle.rotations().note_trust(&trust).await.unwrap();
+            handle.access_head().await.unwrap();
+        };
+        within("answers on all connections", join_all((0..40).map(|_| both()))).await;
+        within("the end of all connections", handle.close()).await;
     }
 
     async fn a_table_that_is_gone_is_an_answer_and_not_a_hang(database: &TestDatabase) {
