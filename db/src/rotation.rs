@@ -332,6 +332,7 @@ impl Rotations {
         }
         for id in &changes.retired {
             retire(&mut transaction, id, now).await?;
+            elsewhere::delete_mark(&mut transaction, id).await?;
         }
         for mark in &changes.marks {
             elsewhere::insert_mark(&mut transaction, mark, now).await?;

@@ -27,6 +27,7 @@ const FORGET_ACTIVE_KEY: Statement =
     Statement::same(include_str!("../../../sql/certificate/forget_active_key.sql"));
 const MARKS: Statement = Statement::same(include_str!("../../../sql/authority_mark/list.sql"));
 const INSERT_MARK: Statement = Statement::same(include_str!("../../../sql/authority_mark/insert.sql"));
+const DELETE_MARK: Statement = Statement::same(include_str!("../../../sql/authority_mark/delete.sql"));
 const TELL: Statement = Statement::same(include_str!("../../../sql/ca_rotation/tell.sql"));
 
 /// What a root is known by whose key is elsewhere.
@@ -206,6 +207,11 @@ pub(super) async fn insert_mark(
         Value::Integer(at.millis()),
     ];
     transaction.execute(&INSERT_MARK, &values).await.map(|_| ())
+}
+
+/// A root that is replaced is not known any more.
+pub(super) async fn delete_mark(transaction: &mut Transaction, id: &str) -> Result<(), sqlx::Error> {
+    transaction.execute(&DELETE_MARK, &[Value::Text(id)]).await.map(|_| ())
 }
 
 /// Requests that were signed, or that nobody will sign.

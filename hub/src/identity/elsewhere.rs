@@ -107,7 +107,9 @@ impl HubIdentity {
         let root =
             root.ok_or_else(|| import("the root is replaced, and no root is among the certificates"))?;
         let (rows, _) = self.standing();
-        let is_root = |row: &&CertificateRow| row.role == AuthorityKind::Root.role();
+        let is_root = |row: &&CertificateRow| {
+            AuthorityId::parse(&row.id).is_some_and(|id| id.kind == AuthorityKind::Root)
+        };
         if rows.iter().filter(is_root).any(|row| certs::same_key(&row.cert, root)) {
             return Err(import(
                 "the root is replaced, and the key of the one among the certificates is or was in use",

@@ -264,7 +264,9 @@ async fn a_root_without_its_key_is_believed_only_by_the_mark_that_was_left_of_it
     // Whoever can write to the database puts a root of their own in its place.
     let foreign = certs::root("eventflow.internal", now()).unwrap();
     let fingerprint = certs::fingerprint(foreign.certificate());
-    let exchange = "UPDATE certificate SET cert = ?, fingerprint = ? WHERE id = 'root' AND version = 0";
+    // Whatever they call it.
+    let exchange =
+        "UPDATE certificate SET cert = ?, fingerprint = ?, role = 'cross' WHERE id = 'root' AND version = 0";
     keys.execute(exchange, &[foreign.certificate(), &fingerprint]).await;
     let refused = identity.reload(now()).await.unwrap_err().to_string();
     assert!(refused.contains("mark is another certificate's"), "{refused}");
@@ -272,6 +274,24 @@ async fn a_root_without_its_key_is_believed_only_by_the_mark_that_was_left_of_it
     keys.execute("DELETE FROM authority_mark", &[]).await;
     let refused = identity.reload(now()).await.unwrap_err().to_string();
     assert!(refused.contains("no mark says"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_root_that_was_replaced_is_not_believed_again_when_somebody_brings_its_row_back() {
+    let keys = keys().await;
+    let identity = keys.load("1.hub").await.unwrap();
+    taken_out(&keys).await;
+    identity.reload(now()).await.unwrap();
+    let (row, requests) = requested(&keys, &identity, Root).await;
+    let next = certs::offline_root("eventflow.internal", now()).unwrap();
+    let given = [vec![next.certificate().to_vec()], signed(&next, &requests)].concat();
+    import(&keys, &identity, &row, given).await;
+    for to in [Activated, Retired, Archived] {
+        step(&keys, &identity, to).await;
+    }
+    keys.execute("UPDATE certificate SET version = 0, revoked = NULL WHERE id = 'root'", &[]).await;
+    let refused = identity.reload(now()).await.unwrap_err().to_string();
+    assert!(refused.contains("root was refused") && refused.contains("no mark says"), "{refused}");
 }
 
 #[tokio::test]
