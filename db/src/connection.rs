@@ -6,9 +6,10 @@ use std::sync::Arc;
 use futures::TryStreamExt as _;
 use sqlx::mysql::{MySqlArguments, MySqlConnection, MySqlPool};
 use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqlitePool};
-use sqlx::{Arguments as _, Error, MySql, Sqlite};
+use sqlx::{Arguments as _, Error, Sqlite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::lease::{Lease, LeasedTransaction};
 use crate::row::Row;
 use crate::statement::{Statement, Value};
 
@@ -28,8 +29,8 @@ impl Pools {
                 Ok(query.fetch_all(pool).await?.into_iter().map(Row::Sqlite).collect())
             }
             Self::MySql(pool) => {
-                let query = sqlx::query_with(statement.mysql, mysql_arguments(values)?);
-                Ok(query.fetch_all(pool).await?.into_iter().map(Row::MySql).collect())
+                let mut lease = Lease::from(pool).await?;
+                lease.with(async |connection| mysql_rows(connection, statement, values).await).await
             }
         }
     }
@@ -51,12 +52,8 @@ impl Pools {
                 }
             }
             Self::MySql(pool) => {
-                let mut rows = sqlx::query_with(statement.mysql, mysql_arguments(values)?).fetch(pool);
-                while let Some(row) = rows.try_next().await? {
-                    if take(Row::MySql(row))?.is_break() {
-                        break;
-                    }
-                }
+                let arguments = mysql_arguments(values)?;
+                Lease::from(pool).await?.each(statement, arguments, take).await?;
             }
         }
         Ok(())
@@ -89,7 +86,7 @@ impl Turn {
 /// A transaction of one of the rare writers: hubs, journal, certificates. Dropping it rolls back.
 pub(crate) enum Transaction {
     Sqlite(sqlx::Transaction<'static, Sqlite>, OwnedSemaphorePermit),
-    MySql(sqlx::Transaction<'static, MySql>),
+    MySql(LeasedTransaction),
 }
 
 impl Transaction {
@@ -101,7 +98,10 @@ impl Transaction {
     ) -> Result<u64, Error> {
         match self {
             Self::Sqlite(transaction, _) => sqlite_execute(transaction, statement, values).await,
-            Self::MySql(transaction) => mysql_execute(transaction, statement, values).await,
+            Self::MySql(transaction) => {
+                let lease = transaction.lease();
+                lease.with(async |connection| mysql_execute(connection, statement, values).await).await
+            }
         }
     }
 
@@ -112,7 +112,10 @@ impl Transaction {
     ) -> Result<Vec<Row>, Error> {
         match self {
             Self::Sqlite(transaction, _) => sqlite_rows(transaction, statement, values).await,
-            Self::MySql(transaction) => mysql_rows(transaction, statement, values).await,
+            Self::MySql(transaction) => {
+                let lease = transaction.lease();
+                lease.with(async |connection| mysql_rows(connection, statement, values).await).await
+            }
         }
     }
 

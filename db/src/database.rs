@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _, Error, Executor as _};
+use sqlx::{ConnectOptions as _, Error, Executor as _};
 
 use crate::connection::{Connection, Pools, Transaction, Turn};
 use crate::engine::EngineInfo;
 use crate::error::OpenError;
+use crate::lease::LeasedTransaction;
 use crate::statement::{Statement, Value};
 use crate::url::{DatabaseUrl, Place};
 
@@ -22,9 +23,6 @@ const SIDE_WRITERS_MAX: u32 = 2;
 
 /// How long the first connection, and later a free one of a pool, is waited for.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-
-/// How long a server's connection that is given back to its pool may take to answer.
-const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(1);
 
 /// How long SQLite waits for a lock that another process holds.
 const BUSY_WITHIN: Duration = Duration::from_secs(10);
@@ -109,8 +107,7 @@ impl Database {
                 let turn = self.inner.turn.take().await;
                 Ok(Transaction::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?, turn))
             }
-            // It would make every future that waits for it too large to be moved about.
-            Pools::MySql(pool) => Ok(Transaction::MySql(Box::pin(pool.begin()).await?)),
+            Pools::MySql(pool) => Ok(Transaction::MySql(LeasedTransaction::begin(pool).await?)),
         }
     }
 
@@ -203,14 +200,6 @@ impl Database {
                     .acquire_timeout(CONNECT_WITHIN)
                     .after_connect(|connection, _| {
                         Box::pin(async move { connection.execute(sqlx::raw_sql(SESSION)).await.map(drop) })
-                    })
-                    // One that was given back in the middle of a statement may wait for ever for an answer
-                    // that nobody gives; then it is closed, and its place is free again.
-                    .after_release(|connection, _| {
-                        Box::pin(async move {
-                            let answered = tokio::time::timeout(GIVEN_BACK_WITHIN, connection.ping()).await;
-                            answered.map_err(|_| Error::PoolTimedOut)?.map(|()| true)
-                        })
                     })
                     .connect_lazy_with(options.clone()),
             )

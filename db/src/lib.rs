@@ -12,6 +12,7 @@ mod url;
 
 mod connection;
 mod failure;
+mod lease;
 mod row;
 mod statement;
 

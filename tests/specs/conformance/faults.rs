@@ -59,9 +59,10 @@ on_every_engine! {
             given_up_after(polls, handle.rotations().note_trust(&trust)).await;
             given_up_after(polls, handle.access_head()).await;
         }
+        let head = handle.access_head().await.unwrap();
         let both = || async {
             handle.rotations().note_trust(&trust).await.unwrap();
-            handle.access_head().await.unwrap();
+            assert_eq!(handle.access_head().await.unwrap(), head, "an answer to what was asked");
         };
         within("answers on all connections", join_all((0..40).map(|_| both()))).await;
         within("the end of all connections", handle.close()).await;
