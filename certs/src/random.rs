@@ -18,5 +18,5 @@ pub fn bytes<const N: usize>() -> Result<[u8; N], CertError> {
 
 /// 128 random bits as 32 hexadecimal digits.
 pub(crate) fn id() -> Result<String, CertError> {
-    Ok(bytes::<16>()?.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex::encode(bytes::<16>()?))
 }

@@ -3,8 +3,6 @@
 //! A server commits every change of a table by itself, so a migration there is written such that
 //! it can be run again after a crash in between; SQLite runs it in one transaction.
 
-use std::fmt::Write as _;
-
 use sha2::{Digest, Sha256};
 use sqlx::Error;
 
@@ -329,11 +327,7 @@ impl Migration {
 
 /// SHA-256 in hexadecimal.
 fn hash(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    hex::encode(Sha256::digest(text.as_bytes()))
 }
 
 fn unavailable(error: &Error) -> MigrateError {

@@ -66,7 +66,7 @@ impl Holder {
         match self {
             Self::Spoke(id) | Self::Issuer(id) => id.clone(),
             Self::Service(service) => service.to_string(),
-            Self::Fingerprint(bytes) => hex(bytes),
+            Self::Fingerprint(bytes) => hex::encode(bytes),
         }
     }
 
@@ -265,23 +265,8 @@ fn is_passing(error: &Error) -> bool {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string never fails.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 fn unhex(text: &str) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
-    let digits = text.as_bytes();
-    if digits.len() != 64 {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
+    hex::decode_to_slice(text, &mut bytes).ok()?;
     Some(bytes)
 }

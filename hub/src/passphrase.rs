@@ -346,8 +346,9 @@ fn random_text() -> io::Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new([0_u8; 32]);
     let random = certs::tls::provider().secure_random;
     random.fill(bytes.as_mut_slice()).map_err(|_| io::Error::other("the system gave no random bytes"))?;
-    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Zeroizing::new(text.into_bytes()))
+    let mut text = Zeroizing::new(vec![0; 2 * bytes.len()]);
+    hex::encode_to_slice(bytes.as_slice(), &mut text).map_err(io::Error::other)?;
+    Ok(text)
 }
 
 #[cfg(test)]

@@ -211,7 +211,7 @@ pub struct AuthorityStatus {
 
 /// Bytes as people compare them.
 fn as_hex<S: serde::Serializer>(bytes: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}")))
+    serializer.serialize_str(&hex::encode(bytes))
 }
 
 /// What a hub with a lease has read and what its spokes have kept.

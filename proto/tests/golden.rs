@@ -61,20 +61,16 @@ fn file() -> PathBuf {
 
 fn recorded() -> BTreeMap<String, Vec<u8>> {
     let text = std::fs::read_to_string(file()).unwrap_or_default();
-    let hex = |text: &str| -> Vec<u8> {
-        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
-    };
     text.lines()
         .filter(|line| !line.starts_with('#'))
-        .map(|line| line.split_once(' ').map(|(name, bytes)| (name.to_owned(), hex(bytes))).unwrap())
+        .map(|line| {
+            line.split_once(' ').map(|(name, bytes)| (name.to_owned(), hex::decode(bytes).unwrap())).unwrap()
+        })
         .collect()
 }
 
 fn line(golden: &Golden) -> String {
-    golden.bytes.iter().fold(format!("{} ", golden.name), |mut line, byte| {
-        write!(line, "{byte:02x}").unwrap();
-        line
-    })
+    format!("{} {}", golden.name, hex::encode(&golden.bytes))
 }
 
 #[test]

@@ -32,13 +32,10 @@ const CHILD_KIB: u32 = 256 * 1024;
 
 /// The bytes of every recorded message.
 fn recorded() -> Vec<Vec<u8>> {
-    let hex = |text: &str| -> Vec<u8> {
-        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
-    };
     include_str!("golden/v1.txt")
         .lines()
         .filter_map(|line| line.strip_prefix('#').is_none().then(|| line.split_once(' ')).flatten())
-        .map(|(_, bytes)| hex(bytes))
+        .map(|(_, bytes)| hex::decode(bytes).unwrap())
         .collect()
 }
 

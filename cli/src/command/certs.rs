@@ -93,15 +93,9 @@ pub(crate) struct ExportListArgs {
 }
 
 fn fingerprint(text: &str) -> Result<[u8; 32], String> {
-    let bad = || "write 64 hexadecimal digits, as `certs ls --json` shows them".to_owned();
     let mut bytes = [0; 32];
-    if text.len() != 64 || !text.is_ascii() {
-        return Err(bad());
-    }
-    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-        let digits = std::str::from_utf8(digits).map_err(|_| bad())?;
-        *byte = u8::from_str_radix(digits, 16).map_err(|_| bad())?;
-    }
+    hex::decode_to_slice(text, &mut bytes)
+        .map_err(|_| "write 64 hexadecimal digits, as `certs ls --json` shows them")?;
     Ok(bytes)
 }
 
@@ -193,7 +187,7 @@ impl From<CertificateRow> for Certificate {
     fn from(row: CertificateRow) -> Self {
         Self {
             state: if row.revoked.is_some() { "revoked" } else { "active" },
-            fingerprint: row.fingerprint.iter().map(|byte| format!("{byte:02x}")).collect(),
+            fingerprint: hex::encode(row.fingerprint),
             id: row.id,
             role: row.role,
             service: row.service,
@@ -218,4 +212,17 @@ async fn list(place: &Place, output: &mut Output) -> Outcome {
     }
     database.close().await;
     output.table(&rows, "there are no certificates yet; a hub makes them at its first start")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_is_64_hexadecimal_digits_and_nothing_else() {
+        assert_eq!(fingerprint(&"0f".repeat(32)), Ok([15; 32]));
+        for wrong in ["", "0f", &"+f".repeat(32), &"0g".repeat(32), &"0f".repeat(33), &"é".repeat(32)] {
+            assert!(fingerprint(wrong).unwrap_err().contains("64 hexadecimal digits"), "{wrong:?}");
+        }
+    }
 }

@@ -54,7 +54,7 @@ struct Enrolled {
 impl From<Enrolment> for Enrolled {
     fn from(enrolment: Enrolment) -> Self {
         let Enrolment { service, instance, fingerprint, not_after, hubs, folder } = enrolment;
-        let fingerprint = fingerprint.iter().map(|byte| format!("{byte:02x}")).collect();
+        let fingerprint = hex::encode(fingerprint);
         Self { service, instance, fingerprint, until: not_after, hubs, folder }
     }
 }

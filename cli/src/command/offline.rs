@@ -112,7 +112,7 @@ impl Request {
             IssuerKind::Spoke => "spokes",
         };
         let fingerprint = certs::request_fingerprint(csr)?;
-        let key_sha256 = fingerprint.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+        let key_sha256 = hex::encode(fingerprint);
         Ok(Self { issues_for, key_sha256 })
     }
 

@@ -77,7 +77,9 @@ impl Shown for CertsStatus {
 
 /// Enough of a fingerprint to tell authorities apart; `--json` shows the whole.
 fn start_of(fingerprint: &[u8; 32]) -> String {
-    fingerprint.iter().take(8).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+    let mut digits = hex::encode(fingerprint);
+    digits.truncate(16);
+    digits
 }
 
 fn waits_for(wait: &WaitsFor, status: &CertsStatus) -> String {

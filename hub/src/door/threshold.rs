@@ -2,8 +2,8 @@
 //! hands with. Who has proved to hold the key of a certificate of ours goes on to the hub.
 //!
 //! A handshake is a third of a millisecond of arithmetic. On the hub's own runtime a burst of them would
-//! be served before whatever those say who are inside; here it takes one processor at most, and from
-//! whoever else wants that one only the least share. Somebody who says nothing costs a socket.
+//! be served before whatever those say who are inside; here it takes one processor at most, and rests a
+//! little after each step, so that others get at that one too. Somebody who says nothing costs a socket.
 //!
 //! Nothing here asks the database: its connections belong to the runtime that made them.
 
@@ -40,8 +40,9 @@ const THREAD: &str = "eventflow-door";
 /// to read.
 const TIRED_AFTER: Duration = Duration::from_micros(50);
 
-/// How long the thread rests after each step of a handshake that has computed. A system that lets whoever computes go on to
-/// the end of his slice lets others wait as long, even those that bring the disk's answers to the writer.
+/// How long the thread rests after each step of a handshake that has computed. A system that lets whoever
+/// computes go on to the end of his slice lets others wait as long, even those that bring the disk's
+/// answers to the writer.
 const REST_FOR: Duration = Duration::from_micros(100);
 
 /// The wait after the system refused to accept: it is out of files, and some must close first.

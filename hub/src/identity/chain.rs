@@ -78,8 +78,7 @@ pub(super) fn request_row(
 
 /// What the key of a request is sealed for: this very request, because ids of requests come again.
 fn request_name(id: &str, csr: &[u8]) -> String {
-    let fingerprint = certs::fingerprint(csr);
-    fingerprint.iter().fold(format!("{id}/"), |name, byte| format!("{name}{byte:02x}"))
+    format!("{id}/{}", hex::encode(certs::fingerprint(csr)))
 }
 
 /// The key of a request, opened, which is the one that the request is for.

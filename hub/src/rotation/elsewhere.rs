@@ -75,14 +75,15 @@ impl RotationDesk {
         let Imported { rows, marks, advice } = imported;
         let stored: Vec<_> = rows.iter().map(|row| row.id.clone()).collect();
         let roots = rows.iter().filter(|row| marks.iter().any(|mark| mark.id == row.id));
-        let note = roots.map(|root| format!("{} has the SHA-256 {}", root.id, hex(&root.fingerprint))).next();
-        if let Some(note) = &note {
-            warn!(by = agent, "a root from elsewhere was imported: {note}");
-        }
-        let changes = StepChanges { stored: rows, marks, note, ..StepChanges::default() };
+        let note =
+            roots.map(|root| format!("{} has the SHA-256 {}", root.id, hex::encode(root.fingerprint))).next();
+        let changes = StepChanges { stored: rows, marks, note: note.clone(), ..StepChanges::default() };
         if !self.rotations().step(&row, RotationStep::Prepared, &changes, agent).await.map_err(unavailable)? {
             let reason = "the replacement was withdrawn or went on meanwhile; see eventflow certs status";
             return Err(Refusal::Unavailable { reason: reason.to_owned() });
+        }
+        if let Some(note) = note {
+            warn!(by = agent, "a root from elsewhere was imported: {note}");
         }
         self.looked_after().await;
         Ok(Taken { rotation: row.rotation.id, stored, advice })
@@ -116,8 +117,4 @@ fn under_way(row: &RotationRow) -> String {
     let Rotation { id, kind, step, .. } = &row.rotation;
     let (kind, step) = (kind.as_str(), step.as_str());
     format!("replacement {id} of kind {kind} is under way and there is one at a time: it is {step}")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }

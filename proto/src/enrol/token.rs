@@ -182,7 +182,9 @@ fn bytes(text: &str) -> Result<[u8; 32], TokenError> {
 }
 
 fn check(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().take(CHECK_CHARS / 2).map(|byte| format!("{byte:02x}")).collect()
+    let mut digits = hex::encode(Sha256::digest(text.as_bytes()));
+    digits.truncate(CHECK_CHARS);
+    digits
 }
 
 #[cfg(test)]
