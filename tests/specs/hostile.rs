@@ -106,12 +106,13 @@ fn who_shows_a_certificate_of_another_root_is_not_welcomed() {
 }
 
 #[test]
-fn who_speaks_another_protocol_is_turned_away_in_the_handshake() {
+fn who_speaks_another_protocol_is_turned_away_in_the_handshake_and_told_so() {
     run(async |_, hub, credentials| {
         for protocols in [vec![], vec![b"h2".to_vec()]] {
             let mut config = credentials.config();
             config.alpn_protocols = protocols;
-            assert!(Peer::connect(hub.address(), config).await.is_err());
+            let Err(error) = Peer::connect(hub.address(), config).await else { panic!("it was let in") };
+            assert!(error.to_string().contains("NoApplicationProtocol"), "{error}");
         }
     });
 }

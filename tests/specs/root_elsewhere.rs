@@ -66,6 +66,15 @@ async fn publishes(hub: &HubProcess, credentials: &Credentials) {
     assert!(matches!(appended, Ok(Reply::Appended(_))), "{appended:?}");
 }
 
+/// Runs OpenSSL in the office's folder. `tests/servers` sees to it that it is there.
+fn openssl(office: &Office, arguments: &str) -> String {
+    let mut openssl = std::process::Command::new("openssl");
+    let ended = openssl.args(arguments.split(' ')).current_dir(office.place.data()).output();
+    let ended = ended.expect("openssl is needed: apt-get install openssl");
+    assert!(ended.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&ended.stderr));
+    String::from_utf8(ended.stdout).unwrap()
+}
+
 async fn reaches(database: &TestDatabase, step: &str, number: i64) {
     within(step, async {
         while database.number("SELECT MAX(step) FROM ca_rotation WHERE open = 1").await < number {
@@ -108,6 +117,45 @@ on_every_engine! {
             let told = format!("SELECT COUNT(*) FROM log WHERE act = '{act}'");
             assert_eq!(database.number(&told).await, 1, "{act}");
         }
+        office.hub.terminate().await;
+    }
+
+    async fn an_rsa_authority_that_openssl_keeps_is_the_root_from_then_on(database: &TestDatabase) {
+        let office = Office::open(database).await;
+        let old = Credentials::enrol(office.place.data(), "old").await;
+        office.done("export-csr @requests.pem --for root").await;
+        openssl(&office, "req -x509 -newkey rsa:3072 -nodes -keyout corp.key -out corp.pem -days 3650 -subj /CN=corp \
+                          -addext basicConstraints=critical,CA:TRUE,pathlen:1 -addext keyUsage=critical,keyCertSign,cRLSign");
+        let requests = std::fs::read_to_string(office.path("requests.pem")).unwrap();
+        const END: &str = "-----END CERTIFICATE REQUEST-----\n";
+        let requests: Vec<_> = requests.split_inclusive(END).filter(|text| text.ends_with(END)).collect();
+        assert_eq!(requests.len(), 2);
+        let mut signed = std::fs::read_to_string(office.path("corp.pem")).unwrap();
+        for request in requests {
+            std::fs::write(office.path("one.csr"), request).unwrap();
+            let asks = openssl(&office, "req -in one.csr -noout -verify -text");
+            let uri = asks.lines().find_map(|line| line.trim().strip_prefix("URI:")).expect("what it is for");
+            let (usage, names) = match asks.contains("issuer of hubs") {
+                true => ("serverAuth,clientAuth", String::new()),
+                false => ("clientAuth", "nameConstraints=critical,permitted;DNS:spoke.invalid\n".to_owned()),
+            };
+            let asked = format!(
+                "basicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=critical,keyCertSign,cRLSign\n\
+                 extendedKeyUsage={usage}\nsubjectAltName=URI:{uri}\n{names}");
+            std::fs::write(office.path("one.ext"), asked).unwrap();
+            openssl(&office, "x509 -req -in one.csr -CA corp.pem -CAkey corp.key -days 300 -extfile one.ext -out one.pem");
+            signed.push_str(&std::fs::read_to_string(office.path("one.pem")).unwrap());
+        }
+        std::fs::write(office.path("signed.pem"), signed).unwrap();
+        let said = office.done("import @signed.pem").await;
+        assert!(said.contains("root/2") && said.contains("issuer/hub/2"), "{said}");
+        let office = office.killed_and_started().await;
+        reaches(database, "activated", 2).await;
+        let new = Credentials::enrol(office.place.data(), "new").await;
+        publishes(&office.hub, &new).await;
+        publishes(&office.hub, &old).await;
+        let theirs = "SELECT COUNT(*) FROM certificate WHERE id = 'root/2' AND version = 0 AND sealed_key IS NULL";
+        assert_eq!(database.number(theirs).await, 1);
         office.hub.terminate().await;
     }
 

@@ -31,6 +31,9 @@ use crate::place::Place;
 /// Connections that shake hands in each second, and connections that hang half-open.
 pub(super) const CROWD: u32 = 500;
 
+/// Whom all of a crowd are: it is shaking hands that is measured, not enrolment.
+pub(super) const SERVICE: &str = "bench-crowd";
+
 /// The priority of a crowd: the least that there is.
 const NICENESS: i32 = 19;
 
@@ -109,8 +112,7 @@ impl Crowd {
 
 /// Is a crowd until standard input is closed.
 pub(crate) async fn run(args: CrowdArgs, place: &Place, output: &mut Output) -> Outcome {
-    let service = ServiceName::parse("bench-crowd").map_err(Failure::failed)?;
-    // One identity for all: it is shaking hands that is measured, not enrolment.
+    let service = ServiceName::parse(SERVICE).map_err(Failure::failed)?;
     let options = SpokeOptions::new(service, place.data()?).hub(args.door.to_string());
     let stop = CancellationToken::new();
     let stopped = stop.clone();

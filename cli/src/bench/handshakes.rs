@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::crowd::{CROWD, Crowd, Manner, Told};
+use super::crowd::{self, CROWD, Crowd, Manner, Told};
 use super::hub_process::HubProcess;
 use super::latency::{Latencies, wait_until};
 use super::load::{Maker, Names};
@@ -40,6 +40,7 @@ const LETS_ALL_IN: [&str; 4] = ["--unauthenticated-max", "1500", "--unauthentica
 pub(super) struct Plan<'a> {
     pub(super) rate: u32,
     pub(super) lasting: Duration,
+    pub(super) rounds: u32,
     pub(super) database: String,
     pub(super) folder: &'a std::path::Path,
 }
@@ -55,12 +56,19 @@ pub(super) struct Found {
     hub_handshakes_per_second: f64,
     rate: u32,
     seconds: f64,
-    clean: Latencies,
-    /// Processors that the hub uses while nobody is at the door.
-    clean_hub_processors: f64,
+    /// With nobody at the door, by round.
+    clean: Vec<Clean>,
     /// New spokes a second, and half-open connections.
     crowd: u32,
+    /// The round of each manner that is the median by its ratio.
     beside: Vec<Beside>,
+}
+
+/// What there is to compare with.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Clean {
+    latencies: Latencies,
+    hub_processors: f64,
 }
 
 /// What a crowd cost.
@@ -68,7 +76,10 @@ pub(super) struct Found {
 struct Beside {
     manner: Manner,
     latencies: Latencies,
+    /// The p99, as so many times that of the same round with nobody at the door.
     p99_of_clean: f64,
+    /// The same of every round.
+    p99_of_clean_by_round: Vec<f64>,
     hub_processors: f64,
     crowd_processors: f64,
     #[serde(flatten)]
@@ -79,14 +90,16 @@ impl Shown for Found {
     fn for_people(&self) -> String {
         let mut text = format!(
             "handshakes      {:.0} a second by one processor for both ends, {:.0} for the hub's alone\n\
-             publish         {} a second for {:.0} s, alone: {}; the hub uses {:.2} processors",
-            self.handshakes_per_second,
-            self.hub_handshakes_per_second,
-            self.rate,
-            self.seconds,
-            latency(&self.clean),
-            self.clean_hub_processors,
+             publish         {} events a second for {:.0} s at a time",
+            self.handshakes_per_second, self.hub_handshakes_per_second, self.rate, self.seconds,
         );
+        for clean in &self.clean {
+            text.push_str(&format!(
+                "\nalone           {}; the hub uses {:.2} processors",
+                latency(&clean.latencies),
+                clean.hub_processors
+            ));
+        }
         for beside in &self.beside {
             text.push_str(&beside.for_people(self.crowd));
         }
@@ -120,9 +133,15 @@ impl Beside {
             }
         };
         let mut text = format!(
-            "\n{head}: {}\n                p99 {:.1} of the clean one; the hub uses {:.2} processors, the crowd {:.2}",
+            "\n{head}: {}\n                p99 {:.1} of that of the same round alone (by round {}); the hub uses {:.2} \
+             processors, the crowd {:.2}",
             latency(&self.latencies),
             self.p99_of_clean,
+            self.p99_of_clean_by_round
+                .iter()
+                .map(|times| format!("{times:.1}"))
+                .collect::<Vec<_>>()
+                .join(", "),
             self.hub_processors,
             self.crowd_processors,
         );
@@ -148,24 +167,32 @@ pub(super) async fn measure(plan: &Plan<'_>, doing: impl Fn(String)) -> Outcome<
     let hub = HubProcess::start(plan.folder, &plan.database, &LETS_ALL_IN).await?;
     let publisher = Spoke::connect(hub.options("bench-publisher")?).await?;
     let maker = Maker::new("bench-handshakes", Names::Scattered, 200)?;
-    doing(format!("{} events a second, alone", plan.rate));
-    let (clean, clean_hub_processors) = phase(&hub, &publisher, &maker, plan).await?;
-    let mut beside = Vec::new();
-    for manner in [Manner::Burst, Manner::Spread, Manner::Elsewhere] {
-        doing(format!("the same beside {CROWD} handshakes a second: {manner:?}"));
-        let crowd = Crowd::gather(manner, hub.address(), hub.data())?;
-        let start = Instant::now();
-        let (latencies, hub_processors) = phase(&hub, &publisher, &maker, plan).await?;
-        let lasted = start.elapsed();
-        let told = crowd.disperse().await?;
-        beside.push(Beside {
-            manner,
-            latencies,
-            p99_of_clean: latencies.p99_ms / clean.p99_ms,
-            hub_processors,
-            crowd_processors: told.processor_seconds / lasted.as_secs_f64(),
-            told,
-        });
+    // The first crowd would be issued a certificate each otherwise, with a commit each.
+    let enrolled = Spoke::connect(hub.options(crowd::SERVICE)?).await?;
+    enrolled.close().await.map_err(Failure::failed)?;
+    let (mut alone, mut crowds) =
+        (Vec::new(), [Manner::Burst, Manner::Spread, Manner::Elsewhere].map(|manner| (manner, Vec::new())));
+    for round in 1..=plan.rounds {
+        doing(format!("round {round}: {} events a second, alone", plan.rate));
+        let (clean, clean_hub_processors) = phase(&hub, &publisher, &maker, plan).await?;
+        alone.push(Clean { latencies: clean, hub_processors: clean_hub_processors });
+        for (manner, rounds) in &mut crowds {
+            doing(format!("round {round}: the same beside {CROWD} handshakes a second: {manner:?}"));
+            let crowd = Crowd::gather(*manner, hub.address(), hub.data())?;
+            let start = Instant::now();
+            let (latencies, hub_processors) = phase(&hub, &publisher, &maker, plan).await?;
+            let lasted = start.elapsed();
+            let told = crowd.disperse().await?;
+            rounds.push(Beside {
+                manner: *manner,
+                latencies,
+                p99_of_clean: latencies.p99_ms / clean.p99_ms,
+                p99_of_clean_by_round: Vec::new(),
+                hub_processors,
+                crowd_processors: told.processor_seconds / lasted.as_secs_f64(),
+                told,
+            });
+        }
     }
     publisher.close().await.map_err(Failure::failed)?;
     hub.stop().await;
@@ -177,11 +204,18 @@ pub(super) async fn measure(plan: &Plan<'_>, doing: impl Fn(String)) -> Outcome<
         hub_handshakes_per_second: per_second(hub_alone),
         rate: plan.rate,
         seconds: plan.lasting.as_secs_f64(),
-        clean,
-        clean_hub_processors,
+        clean: alone,
         crowd: CROWD,
-        beside,
+        beside: crowds.into_iter().filter_map(|(_, rounds)| median(rounds)).collect(),
     })
+}
+
+/// The round in the middle by its ratio, with the ratios of all in their order.
+fn median(mut rounds: Vec<Beside>) -> Option<Beside> {
+    let by_round: Vec<_> = rounds.iter().map(|beside| beside.p99_of_clean).collect();
+    rounds.sort_by(|a, b| a.p99_of_clean.total_cmp(&b.p99_of_clean));
+    let middle = rounds.into_iter().nth(by_round.len().saturating_sub(1) / 2)?;
+    Some(Beside { p99_of_clean_by_round: by_round, ..middle })
 }
 
 /// Publishes for a while: how long it took, and how many processors the hub used.

@@ -137,8 +137,8 @@ pub(crate) async fn run(args: BenchArgs, place: &Place, output: &mut Output) -> 
         return output.show(&found?);
     }
     if args.handshakes {
-        let (rate, lasting) = (args.rate, args.lasting);
-        let plan = handshakes::Plan { rate, lasting, database, folder: folder.path() };
+        let (rate, lasting, rounds) = (args.rate, args.lasting, args.rounds);
+        let plan = handshakes::Plan { rate, lasting, rounds, database, folder: folder.path() };
         let progress = progress::bar(None);
         progress.enable_steady_tick(Duration::from_millis(200));
         let found = handshakes::measure(&plan, |what| progress.set_message(what)).await;

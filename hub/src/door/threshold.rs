@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::message::{ALPN, ALPN_ENROL};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -44,6 +45,10 @@ const TIRED_AFTER: Duration = Duration::from_micros(50);
 /// computes go on to the end of his slice lets others wait as long, even those that bring the disk's
 /// answers to the writer.
 const REST_FOR: Duration = Duration::from_micros(100);
+
+/// The alert for whoever offers no protocol of ours: without one, people see a connection that closes for no
+/// reason. A record of TLS (21, version 3.3, 2 bytes): fatal, `no_application_protocol` (RFC 7301, 3.2).
+const NO_APPLICATION_PROTOCOL: [u8; 7] = [21, 3, 3, 0, 2, 2, 120];
 
 /// The wait after the system refused to accept: it is out of files, and some must close first.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
@@ -179,14 +184,19 @@ impl Threshold {
         stream.set_nodelay(true).map_err(Rejected::Handshake)?;
         let reached = stream.local_addr().map_err(Rejected::Handshake)?;
         let start = LazyConfigAcceptor::new(Acceptor::default(), Socket::Here(stream));
-        let start = start.await.map_err(Rejected::Handshake)?;
+        let mut start = start.await.map_err(Rejected::Handshake)?;
         // A client without ALPN would pass rustls; it is sent away before anything is signed.
         let hello = start.client_hello();
         let offers = |wanted: &[u8]| hello.alpn().is_some_and(|mut offered| offered.any(|one| one == wanted));
         let (config, enrols) = match (offers(ALPN), offers(ALPN_ENROL)) {
             (true, _) => (self.identity.server_config(), false),
             (false, true) => (self.identity.enrolment_config()?, true),
-            (false, false) => return Err(Rejected::NotOurs),
+            (false, false) => {
+                // It hears it or has gone.
+                let _ = start.io.write_all(&NO_APPLICATION_PROTOCOL).await;
+                let _ = start.io.shutdown().await;
+                return Err(Rejected::NotOurs);
+            }
         };
         let mut handshake = start.into_stream(config);
         let shaken = poll_fn(|cx| {
