@@ -17,12 +17,11 @@ pub(crate) fn start(text: &str) -> Result<Start, String> {
     }
 }
 
-/// Seconds, also with a fraction.
+/// Seconds, also with a fraction, or a [`duration`].
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
-    text.parse()
-        .ok()
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or_else(|| "it is not a number of seconds".to_owned())
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let bad = |_| "it is neither a number of seconds nor a time like 500ms or 5m".to_owned();
+    seconds.map_or_else(|| duration(text).map_err(bad), Ok)
 }
 
 /// The shortest and the longest time between two looks at the outbox.
@@ -174,11 +173,13 @@ mod tests {
     }
 
     #[test]
-    fn seconds_may_have_a_fraction_and_are_not_negative() {
-        assert_eq!(seconds("2"), Ok(Duration::from_secs(2)));
-        assert_eq!(seconds("0.25"), Ok(Duration::from_millis(250)));
-        for bad in ["-1", "NaN", "inf", "", "2s"] {
-            assert!(seconds(bad).is_err(), "{bad}");
+    fn seconds_may_have_a_fraction_or_a_unit_and_are_not_negative() {
+        for (text, millis) in [("2", 2_000), ("0.25", 250), ("10s", 10_000), ("500ms", 500), ("2m", 120_000)]
+        {
+            assert_eq!(seconds(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for bad in ["-1", "NaN", "inf", "", "ten", "10 s", "0.5s"] {
+            assert!(seconds(bad).unwrap_err().contains("number of seconds"), "{bad}");
         }
     }
 
