@@ -1,17 +1,16 @@
 //! Connections and pools of any engine, with one way to run a [`Statement`].
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 use futures::TryStreamExt as _;
 use sqlx::mysql::{MySqlArguments, MySqlConnection, MySqlPool};
 use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqlitePool};
 use sqlx::{Arguments as _, Error, Sqlite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::lease::{Lease, LeasedTransaction};
 use crate::row::Row;
 use crate::statement::{Statement, Value};
+use crate::turn::HeldAside;
 
 /// Connections for reading.
 #[derive(Debug, Clone)]
@@ -67,25 +66,9 @@ impl Pools {
     }
 }
 
-/// The right to write to an SQLite file, handed out in the order of asking.
-///
-/// SQLite's own lock is polled, so a writer that is always busy would starve all others.
-#[derive(Debug, Clone)]
-pub(crate) struct Turn(Arc<Semaphore>);
-
-impl Turn {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(1)))
-    }
-
-    pub(crate) async fn take(&self) -> OwnedSemaphorePermit {
-        Arc::clone(&self.0).acquire_owned().await.expect("this semaphore is never closed")
-    }
-}
-
 /// A transaction of one of the rare writers: hubs, journal, certificates. Dropping it rolls back.
 pub(crate) enum Transaction {
-    Sqlite(sqlx::Transaction<'static, Sqlite>, OwnedSemaphorePermit),
+    Sqlite(sqlx::Transaction<'static, Sqlite>, HeldAside),
     MySql(LeasedTransaction),
 }
 

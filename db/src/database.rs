@@ -8,11 +8,12 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Error, Executor as _};
 
-use crate::connection::{Connection, Pools, Transaction, Turn};
+use crate::connection::{Connection, Pools, Transaction};
 use crate::engine::EngineInfo;
 use crate::error::OpenError;
 use crate::lease::LeasedTransaction;
 use crate::statement::{Statement, Value};
+use crate::turn::Turn;
 use crate::url::{DatabaseUrl, Place};
 
 /// Connections for reading. At it, readers wait for each other.
@@ -104,7 +105,7 @@ impl Database {
     pub(crate) async fn side(&self) -> Result<Transaction, Error> {
         match &self.inner.side {
             Pools::Sqlite(pool) => {
-                let turn = self.inner.turn.take().await;
+                let turn = self.inner.turn.take_aside().await;
                 Ok(Transaction::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?, turn))
             }
             Pools::MySql(pool) => Ok(Transaction::MySql(LeasedTransaction::begin(pool).await?)),

@@ -15,6 +15,7 @@ mod failure;
 mod lease;
 mod row;
 mod statement;
+mod turn;
 
 mod outbox;
 mod read;

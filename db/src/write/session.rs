@@ -5,11 +5,11 @@
 
 use proto::{EventId, Position, Timestamp, Version};
 use sqlx::Error;
-use tokio::sync::OwnedSemaphorePermit;
 
-use crate::connection::{Connection, Turn};
+use crate::connection::Connection;
 use crate::failure::{Failure, classify};
 use crate::statement::{Statement, TEMPLATE_ROWS_MAX, Template, Value};
+use crate::turn::{Held, Turn};
 use crate::write::append::Prepared;
 use crate::write::decide::{Eventlog, Taken};
 use crate::write::versions::Map;
@@ -68,7 +68,7 @@ pub(crate) struct LogEnd {
 pub(crate) struct Session {
     connection: Connection,
     turn: Turn,
-    taken: Option<OwnedSemaphorePermit>,
+    taken: Option<Held>,
     committing: bool,
     /// Calls of the engine, for tests that count them.
     #[cfg(test)]
