@@ -47,7 +47,7 @@ fn address(text: &str) -> Result<String, String> {
     }
 }
 
-/// `off`, or seconds from 0.02 to 3600.
+/// `off`, or from 20 ms to an hour, as [`seconds`].
 pub(crate) fn outbox_poll(text: &str) -> Result<OutboxPoll, String> {
     if text == "off" {
         return Ok(OutboxPoll::Off);
@@ -56,7 +56,7 @@ pub(crate) fn outbox_poll(text: &str) -> Result<OutboxPoll, String> {
         .ok()
         .filter(|pause| (OUTBOX_POLL_MIN..=OUTBOX_POLL_MAX).contains(pause))
         .map(OutboxPoll::Every)
-        .ok_or_else(|| "it is neither off nor a number of seconds from 0.02 to 3600".to_owned())
+        .ok_or_else(|| "it is neither off nor a time from 20ms to 1h, in seconds or with a unit".to_owned())
 }
 
 /// A number and its unit, `ms`, `s`, `m`, `h` or `d`: for example `500ms` or `5m`.
@@ -149,6 +149,7 @@ mod tests {
     fn an_outbox_is_looked_at_within_bounds_or_not_at_all() {
         assert_eq!(outbox_poll("off"), Ok(OutboxPoll::Off));
         assert_eq!(outbox_poll("0.25"), Ok(OutboxPoll::Every(Duration::from_millis(250))));
+        assert_eq!(outbox_poll("20ms"), Ok(OutboxPoll::Every(Duration::from_millis(20))));
         for bad in ["0", "0.01", "3601", "-1", "on", "NaN"] {
             assert!(outbox_poll(bad).is_err(), "{bad}");
         }

@@ -7,10 +7,10 @@ use sqlx::mysql::{MySqlArguments, MySqlConnection, MySqlPool};
 use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqlitePool};
 use sqlx::{Arguments as _, Error, Sqlite};
 
-use crate::lease::{Lease, LeasedTransaction};
+use crate::lease::{self, Lease};
 use crate::row::Row;
 use crate::statement::{Statement, Value};
-use crate::turn::HeldAside;
+use crate::turn::Held;
 
 /// Connections for reading.
 #[derive(Debug, Clone)]
@@ -68,8 +68,8 @@ impl Pools {
 
 /// A transaction of one of the rare writers: hubs, journal, certificates. Dropping it rolls back.
 pub(crate) enum Transaction {
-    Sqlite(sqlx::Transaction<'static, Sqlite>, HeldAside),
-    MySql(LeasedTransaction),
+    Sqlite(sqlx::Transaction<'static, Sqlite>, Held),
+    MySql(lease::Transaction),
 }
 
 impl Transaction {

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Error, Executor as _};
+use sqlx::{ConnectOptions as _, Connection as _, Error, Executor as _};
 
 use crate::connection::{Connection, Pools, Transaction};
 use crate::engine::EngineInfo;
 use crate::error::OpenError;
-use crate::lease::LeasedTransaction;
+use crate::lease;
 use crate::statement::{Statement, Value};
-use crate::turn::Turn;
+use crate::turn::{Held, Turn};
 use crate::url::{DatabaseUrl, Place};
 
 /// Connections for reading. At it, readers wait for each other.
@@ -24,6 +24,9 @@ const SIDE_WRITERS_MAX: u32 = 2;
 
 /// How long the first connection, and later a free one of a pool, is waited for.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long a server's connection that is given back to its pool may take to answer.
+const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(1);
 
 /// How long SQLite waits for a lock that another process holds.
 const BUSY_WITHIN: Duration = Duration::from_secs(10);
@@ -103,12 +106,21 @@ impl Database {
 
     /// Starts a transaction for rare writes, READ COMMITTED on a server, alone on SQLite.
     pub(crate) async fn side(&self) -> Result<Transaction, Error> {
+        self.begin(self.inner.turn.take_aside()).await
+    }
+
+    /// The same for what the hub lives by: on SQLite it waits for none of the other rare writes.
+    pub(crate) async fn side_ahead(&self) -> Result<Transaction, Error> {
+        self.begin(self.inner.turn.take()).await
+    }
+
+    async fn begin(&self, turn: impl Future<Output = Held>) -> Result<Transaction, Error> {
         match &self.inner.side {
             Pools::Sqlite(pool) => {
-                let turn = self.inner.turn.take_aside().await;
+                let turn = turn.await;
                 Ok(Transaction::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?, turn))
             }
-            Pools::MySql(pool) => Ok(Transaction::MySql(LeasedTransaction::begin(pool).await?)),
+            Pools::MySql(pool) => Ok(Transaction::MySql(lease::Transaction::begin(pool).await?)),
         }
     }
 
@@ -201,6 +213,14 @@ impl Database {
                     .acquire_timeout(CONNECT_WITHIN)
                     .after_connect(|connection, _| {
                         Box::pin(async move { connection.execute(sqlx::raw_sql(SESSION)).await.map(drop) })
+                    })
+                    // The pool itself would ask a server that has fallen silent for as long as TCP does, and
+                    // read to the end what a reader broke off.
+                    .after_release(|connection, _| {
+                        Box::pin(async move {
+                            let answered = tokio::time::timeout(GIVEN_BACK_WITHIN, connection.ping()).await;
+                            answered.map_err(|_| Error::PoolTimedOut)?.map(|()| true)
+                        })
                     })
                     .connect_lazy_with(options.clone()),
             )

@@ -94,7 +94,7 @@ impl Hubs {
     /// # Errors
     /// [`RegisterError::Alive`] while another hub has a lease and has not quit.
     pub async fn register(&self, hub: &HubRow) -> Result<(), RegisterError> {
-        let mut transaction = self.database.side().await.map_err(RecordError::from)?;
+        let mut transaction = self.database.side_ahead().await.map_err(RecordError::from)?;
         register(&mut transaction, hub).await?;
         transaction.commit().await.map_err(RecordError::from)?;
         Ok(())
@@ -138,7 +138,7 @@ impl Hubs {
     }
 
     async fn execute(&self, statement: &Statement, values: &[Value<'_>]) -> Result<u64, RecordError> {
-        let mut transaction = self.database.side().await?;
+        let mut transaction = self.database.side_ahead().await?;
         let matched = transaction.execute(statement, values).await?;
         transaction.commit().await?;
         Ok(matched)

@@ -3,8 +3,10 @@
 //! A future may be dropped at any point. sqlx keeps a connection whose statement was dropped, and takes the
 //! answer that comes late for that to something else: to what was prepared when a row was expected, for
 //! one. The next who gets that connection waits for an answer that nobody gives, and the pool is the
-//! smaller for it. Here it is closed instead, and its place is free at once.
+//! smaller for it. Here it is closed instead, and its place in the pool is free at once. The server
+//! notices later: until then it has one connection more, and what it was doing goes on.
 
+use std::io;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -27,30 +29,33 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
+    /// Cancel safe.
     pub(crate) async fn from(pool: &MySqlPool) -> Result<Self, Error> {
         // It would make every future that waits for it too large to be moved about.
         let connection = Box::pin(pool.acquire()).await?;
         Ok(Self { connection: Some(connection), in_the_middle: false })
     }
 
-    /// Does something with the connection, which is closed unless that comes to its end.
+    /// Does something with the connection. Dropped in the middle, or after an error that is not the server's
+    /// answer, nothing more can be done with it, and it is closed.
     pub(crate) async fn with<T>(
         &mut self,
         work: impl AsyncFnOnce(&mut MySqlConnection) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let outcome = work(self.enter()).await;
+        let outcome = work(self.enter()?).await;
         self.leave(outcome.as_ref().err());
         outcome
     }
 
-    /// Hands the rows that the statement answers with to `take`, one by one, until it breaks off.
+    /// Hands the rows that the statement answers with to `take`, one by one, until it breaks off. What is left
+    /// then is read before anybody else gets the connection, or it is closed. Dropped, it is closed.
     pub(crate) async fn each<E: From<Error>>(
         &mut self,
         statement: &Statement,
         arguments: MySqlArguments,
         mut take: impl FnMut(Row) -> Result<ControlFlow<()>, E> + Send,
     ) -> Result<(), E> {
-        let mut rows = sqlx::query_with(statement.mysql, arguments).fetch(self.enter());
+        let mut rows = sqlx::query_with(statement.mysql, arguments).fetch(self.enter()?);
         let outcome = loop {
             match rows.try_next().await {
                 Ok(None) => break Ok(()),
@@ -72,14 +77,22 @@ impl Lease {
         outcome
     }
 
-    fn enter(&mut self) -> &mut MySqlConnection {
-        self.in_the_middle = true;
-        self.connection.as_mut().expect("it is there until it is dropped")
+    fn enter(&mut self) -> Result<&mut MySqlConnection, Error> {
+        if std::mem::replace(&mut self.in_the_middle, true) {
+            let reason = "an earlier statement on this connection did not come to its end";
+            return Err(Error::Io(io::Error::new(io::ErrorKind::BrokenPipe, reason)));
+        }
+        Ok(self.connection.as_mut().expect("it is there until it is dropped"))
     }
 
     /// An error that the server answered with ends a statement as well as any answer does.
     fn leave(&mut self, error: Option<&Error>) {
         self.in_the_middle = !matches!(error, None | Some(Error::Database(_)));
+    }
+
+    /// Has it closed in place of given back.
+    fn give_up(&mut self) {
+        self.in_the_middle = true;
     }
 
     async fn run(&mut self, text: &'static str) -> Result<(), Error> {
@@ -95,13 +108,15 @@ impl Drop for Lease {
     }
 }
 
-/// A transaction on a connection on loan. Dropping it rolls back.
-pub(crate) struct LeasedTransaction {
+/// A transaction on a connection on loan. Dropping it rolls back, in a task that ends within
+/// [`ROLLBACK_WITHIN`] and that the end of the pool waits for.
+pub(crate) struct Transaction {
     /// There until it has ended.
     lease: Option<Lease>,
 }
 
-impl LeasedTransaction {
+impl Transaction {
+    /// Cancel safe.
     pub(crate) async fn begin(pool: &MySqlPool) -> Result<Self, Error> {
         let mut lease = Lease::from(pool).await?;
         lease.run("START TRANSACTION").await?;
@@ -112,6 +127,7 @@ impl LeasedTransaction {
         self.lease.as_mut().expect("it is there until the transaction has ended")
     }
 
+    /// Dropped, or after an error that is not the server's answer, nobody knows whether it was committed.
     pub(crate) async fn commit(mut self) -> Result<(), Error> {
         self.lease().run("COMMIT").await?;
         drop(self.lease.take());
@@ -119,17 +135,19 @@ impl LeasedTransaction {
     }
 }
 
-impl Drop for LeasedTransaction {
+impl Drop for Transaction {
     fn drop(&mut self) {
         let Some(mut lease) = self.lease.take() else { return };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            lease.in_the_middle = true;
-            return;
+            return lease.give_up();
         };
         if !lease.in_the_middle {
             runtime.spawn(async move {
-                // What does not come to its end closes the connection.
-                let _ = tokio::time::timeout(ROLLBACK_WITHIN, lease.run("ROLLBACK")).await;
+                let rolled_back = tokio::time::timeout(ROLLBACK_WITHIN, lease.run("ROLLBACK")).await;
+                if !matches!(rolled_back, Ok(Ok(()))) {
+                    // The next who begins would commit what is open still.
+                    lease.give_up();
+                }
             });
         }
     }

@@ -1,8 +1,8 @@
-//! The right to write to an SQLite file, handed out in the order of asking.
+//! The right to write to an SQLite file, which the tasks of a process hand each other in the order of asking.
 //!
-//! SQLite's own lock is polled, so a writer that is always busy would starve all others. And a queue alone
-//! would let a crowd of others starve the writer, which everybody who publishes waits for: of all others
-//! only one stands in it at a time.
+//! SQLite's own lock is polled, so a writer that is always busy would starve all others; other processes
+//! have only that one. And a queue alone would let a crowd of others starve the writer, which everybody who
+//! publishes waits for: of all others only one stands in it at a time.
 
 use std::sync::Arc;
 
@@ -16,30 +16,26 @@ pub(crate) struct Turn {
     aside: Arc<Semaphore>,
 }
 
-/// The right to write, until it is dropped.
-#[derive(Debug)]
-pub(crate) struct Held(#[expect(dead_code, reason = "it is held")] OwnedSemaphorePermit);
-
-/// The same of somebody who is not the writer. The right goes before the place, so that no other of them
-/// comes before whoever waits.
+/// The right to write, until it is dropped, and the place that goes with it.
 #[derive(Debug)]
 #[expect(dead_code, reason = "they are held")]
-pub(crate) struct HeldAside(Held, OwnedSemaphorePermit);
+pub(crate) struct Held(OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
 
 impl Turn {
     pub(crate) fn new() -> Self {
         Self { queue: one(), aside: one() }
     }
 
-    /// For the writer, and for whoever writes before there is one.
+    /// For the writer, for what the hub lives by, and for whoever writes before there is a writer. Cancel safe.
     pub(crate) async fn take(&self) -> Held {
-        Held(acquire(&self.queue).await)
+        Held(acquire(&self.queue).await, None)
     }
 
-    /// For all others.
-    pub(crate) async fn take_aside(&self) -> HeldAside {
+    /// For all others: each of them waits for those before it, and for a commit of the writer's after each.
+    /// Cancel safe, but for the place in the queue.
+    pub(crate) async fn take_aside(&self) -> Held {
         let place = acquire(&self.aside).await;
-        HeldAside(self.take().await, place)
+        Held(acquire(&self.queue).await, Some(place))
     }
 }
 

@@ -308,11 +308,11 @@ fn whoever_speaks_nonsense_at_the_port_is_closed_and_disturbs_nobody() {
             assert!(line.contains(&format!("\"pid\":\"{pid}\"")), "{line}");
         }
         for (options, reason) in [
-            (&["-tls1_2", "-alpn", "eventflow-enroll/1"][..], "alert protocol version"),
-            (&["-tls1_2"], "alert no application protocol"),
-            (&["-tls1_3"], "alert no application protocol"),
-            (&["-tls1_3", "-alpn", "h2"], "alert no application protocol"),
-            (&["-tls1_3", "-alpn", "eventflow-enroll/2"], "alert no application protocol"),
+            (&["-tls1_2", "-alpn", "eventflow-enroll/1"][..], "SSL alert number 70"),
+            (&["-tls1_2"], "SSL alert number 120"),
+            (&["-tls1_3"], "SSL alert number 120"),
+            (&["-tls1_3", "-alpn", "h2"], "SSL alert number 120"),
+            (&["-tls1_3", "-alpn", "eventflow-enroll/2"], "SSL alert number 120"),
         ] {
             let said = openssl(hub, options).await;
             assert!(said.contains(reason) && !said.contains("BEGIN CERTIFICATE"), "{options:?}: {said}");

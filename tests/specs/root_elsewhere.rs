@@ -75,6 +75,39 @@ fn openssl(office: &Office, arguments: &str) -> String {
     String::from_utf8(ended.stdout).unwrap()
 }
 
+/// A root of RSA that OpenSSL makes, and what it signs of `requests.pem`, as docs/rotation.md says.
+fn signed_by_openssl(office: &Office) -> String {
+    openssl(
+        office,
+        "req -x509 -newkey rsa:3072 -nodes -keyout corp.key -out corp.pem -days 3650 -subj /CN=corp \
+         -addext basicConstraints=critical,CA:TRUE,pathlen:1 -addext keyUsage=critical,keyCertSign,cRLSign",
+    );
+    let requests = std::fs::read_to_string(office.path("requests.pem")).unwrap();
+    let end = "-----END CERTIFICATE REQUEST-----\n";
+    let requests: Vec<_> = requests.split_inclusive(end).filter(|text| text.ends_with(end)).collect();
+    assert_eq!(requests.len(), 2);
+    let mut signed = std::fs::read_to_string(office.path("corp.pem")).unwrap();
+    for request in requests {
+        std::fs::write(office.path("one.csr"), request).unwrap();
+        let asks = openssl(office, "req -in one.csr -noout -verify -text");
+        let uri = asks.lines().find_map(|line| line.trim().strip_prefix("URI:")).expect("what it is for");
+        let more = match asks.contains("issuer of hubs") {
+            true => "extendedKeyUsage=serverAuth,clientAuth",
+            false => "extendedKeyUsage=clientAuth\nnameConstraints=critical,permitted;DNS:spoke.invalid",
+        };
+        let extensions = format!(
+            "basicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=critical,keyCertSign,cRLSign\n\
+             subjectAltName=URI:{uri}\n{more}\n"
+        );
+        std::fs::write(office.path("one.ext"), extensions).unwrap();
+        let sign =
+            "x509 -req -in one.csr -CA corp.pem -CAkey corp.key -CAcreateserial -days 300 -extfile one.ext";
+        openssl(office, &format!("{sign} -out one.pem"));
+        signed.push_str(&std::fs::read_to_string(office.path("one.pem")).unwrap());
+    }
+    signed
+}
+
 async fn reaches(database: &TestDatabase, step: &str, number: i64) {
     within(step, async {
         while database.number("SELECT MAX(step) FROM ca_rotation WHERE open = 1").await < number {
@@ -124,29 +157,7 @@ on_every_engine! {
         let office = Office::open(database).await;
         let old = Credentials::enrol(office.place.data(), "old").await;
         office.done("export-csr @requests.pem --for root").await;
-        openssl(&office, "req -x509 -newkey rsa:3072 -nodes -keyout corp.key -out corp.pem -days 3650 -subj /CN=corp \
-                          -addext basicConstraints=critical,CA:TRUE,pathlen:1 -addext keyUsage=critical,keyCertSign,cRLSign");
-        let requests = std::fs::read_to_string(office.path("requests.pem")).unwrap();
-        const END: &str = "-----END CERTIFICATE REQUEST-----\n";
-        let requests: Vec<_> = requests.split_inclusive(END).filter(|text| text.ends_with(END)).collect();
-        assert_eq!(requests.len(), 2);
-        let mut signed = std::fs::read_to_string(office.path("corp.pem")).unwrap();
-        for request in requests {
-            std::fs::write(office.path("one.csr"), request).unwrap();
-            let asks = openssl(&office, "req -in one.csr -noout -verify -text");
-            let uri = asks.lines().find_map(|line| line.trim().strip_prefix("URI:")).expect("what it is for");
-            let (usage, names) = match asks.contains("issuer of hubs") {
-                true => ("serverAuth,clientAuth", String::new()),
-                false => ("clientAuth", "nameConstraints=critical,permitted;DNS:spoke.invalid\n".to_owned()),
-            };
-            let asked = format!(
-                "basicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=critical,keyCertSign,cRLSign\n\
-                 extendedKeyUsage={usage}\nsubjectAltName=URI:{uri}\n{names}");
-            std::fs::write(office.path("one.ext"), asked).unwrap();
-            openssl(&office, "x509 -req -in one.csr -CA corp.pem -CAkey corp.key -days 300 -extfile one.ext -out one.pem");
-            signed.push_str(&std::fs::read_to_string(office.path("one.pem")).unwrap());
-        }
-        std::fs::write(office.path("signed.pem"), signed).unwrap();
+        std::fs::write(office.path("signed.pem"), signed_by_openssl(&office)).unwrap();
         let said = office.done("import @signed.pem").await;
         assert!(said.contains("root/2") && said.contains("issuer/hub/2"), "{said}");
         let office = office.killed_and_started().await;

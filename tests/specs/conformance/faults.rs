@@ -55,16 +55,20 @@ on_every_engine! {
     async fn what_is_given_up_in_the_middle_leaves_every_connection_of_use(database: &TestDatabase) {
         let handle = database.open().await;
         let trust = HubTrust { hub: name::<HubId>("1.hub"), loaded: 1, kept: 1 };
+        let journal = handle.journal();
+        journal.write("hub", "noted", None).await.unwrap();
+        let (head, notes) = (handle.access_head().await.unwrap(), journal.page(0, 10).await.unwrap());
         for polls in (0..30).cycle().take(300) {
             given_up_after(polls, handle.rotations().note_trust(&trust)).await;
             given_up_after(polls, handle.access_head()).await;
+            given_up_after(polls, journal.page(0, 10)).await;
         }
-        let head = handle.access_head().await.unwrap();
-        let both = || async {
+        let all = || async {
             handle.rotations().note_trust(&trust).await.unwrap();
             assert_eq!(handle.access_head().await.unwrap(), head, "an answer to what was asked");
+            assert_eq!(journal.page(0, 10).await.unwrap(), notes, "an answer to what was asked");
         };
-        within("answers on all connections", join_all((0..40).map(|_| both()))).await;
+        within("answers on all connections", join_all((0..40).map(|_| all()))).await;
         within("the end of all connections", handle.close()).await;
     }
 
