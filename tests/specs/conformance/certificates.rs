@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use db::{CertificateRow, Certificates, Database, HangingFrom, Holder, KeyringRow, RecordError, SealedKey};
-use eventflow_tests::events::at;
+use db::{Audit, CertificateRow, Certificates, Database, EnrolmentRow, HangingFrom, Holder, KeyringRow};
+use db::{RecordError, SealedKey, TokenRow};
+use eventflow_tests::events::{at, name};
 use eventflow_tests::{TestDatabase, on_every_engine, within};
 use futures::future::join_all;
+use proto::enrol::SecretDigest;
 
 fn certificate(id: &str, seed: u8) -> CertificateRow {
     CertificateRow {
@@ -39,6 +41,20 @@ fn keyring(id: &str) -> KeyringRow {
     }
 }
 
+fn token(id: &str) -> TokenRow {
+    TokenRow {
+        id: id.parse().unwrap(),
+        service: name("shop"),
+        secret: SecretDigest([7; 32]),
+        uses: 0,
+        uses_max: 100,
+        expires: at(1_000),
+        agent: "operator".to_owned(),
+        created: at(0),
+        withdrawn: None,
+    }
+}
+
 async fn is_missing(certificates: &Certificates, id: &str) -> bool {
     matches!(certificates.active(id).await, Err(RecordError::NotFound { .. }))
 }
@@ -54,6 +70,24 @@ on_every_engine! {
         assert!(is_missing(&certificates, "SHOP.1").await);
         let stranger = certificates.by_fingerprint(&[2; 32]).await;
         assert!(matches!(stranger, Err(RecordError::NotFound { .. })), "{stranger:?}");
+        handle.close().await;
+    }
+
+    async fn what_was_written_in_a_transaction_that_nobody_ended_is_not_there(database: &TestDatabase) {
+        let handle = database.open().await;
+        let (tokens, token) = (handle.tokens(), token("00000000000000ab"));
+        let audit = Audit { agent: "it".to_owned(), act: "token.use", subject: "shop".to_owned(), detail: String::new() };
+        tokens.create(&token, &audit).await.unwrap();
+        let first = tokens.enrol(Some(token.id), &certificate("shop.1", 1), &audit, at(0)).await.unwrap();
+        assert!(matches!(first, EnrolmentRow::Stored));
+        for seed in 2..12 {
+            // A use is taken, and then the id is: the transaction is dropped.
+            let again = tokens.enrol(Some(token.id), &certificate("shop.1", seed), &audit, at(0)).await.unwrap();
+            assert!(matches!(again, EnrolmentRow::Taken));
+            // Whoever gets its connection next begins and commits.
+            handle.journal().write("hub", "noted", None).await.unwrap();
+        }
+        assert_eq!(database.number("SELECT uses FROM enrol_token").await, 1);
         handle.close().await;
     }
 
