@@ -170,8 +170,8 @@ pub(super) async fn measure(plan: &Plan<'_>, doing: impl Fn(String)) -> Outcome<
     // The first crowd would be issued a certificate each otherwise, with a commit each.
     let enrolled = Spoke::connect(hub.options(crowd::SERVICE)?).await?;
     enrolled.close().await.map_err(Failure::failed)?;
-    let (mut alone, mut crowds) =
-        (Vec::new(), [Manner::Burst, Manner::Spread, Manner::Elsewhere].map(|manner| (manner, Vec::new())));
+    let mut alone = Vec::new();
+    let mut crowds = [Manner::Burst, Manner::Spread, Manner::Elsewhere].map(|manner| (manner, Vec::new()));
     for round in 1..=plan.rounds {
         doing(format!("round {round}: {} events a second, alone", plan.rate));
         let (clean, clean_hub_processors) = phase(&hub, &publisher, &maker, plan).await?;

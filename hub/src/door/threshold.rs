@@ -192,7 +192,7 @@ impl Threshold {
             (true, _) => (self.identity.server_config(), false),
             (false, true) => (self.identity.enrolment_config()?, true),
             (false, false) => {
-                // It hears it or has gone.
+                // Whoever has gone, or has said more than a hello, may not hear it.
                 let _ = start.io.write_all(&NO_APPLICATION_PROTOCOL).await;
                 let _ = start.io.shutdown().await;
                 return Err(Rejected::NotOurs);
